@@ -106,9 +106,7 @@ def test_pools_are_their_definitions(window):
     x = double(2, 3, 6, 5)
     expected = pool_by_definition(x, *window, np.max, -np.inf)
     np.testing.assert_array_equal(reference.max_pool2d(x, *window), expected)
-    np.testing.assert_allclose(
-        reference.avg_pool2d(x, *window), pool_by_definition(x, *window, np.mean, 0.0)
-    )
+    np.testing.assert_allclose(reference.avg_pool2d(x, *window), pool_by_definition(x, *window, np.mean, 0.0))
 
 
 @pytest.mark.parametrize("window", POOLS)
