@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from tinytorch.tensor import whole_numbers
 
 UNKNOWN = "<UNK>"
 END_OF_WORD = "</w>"
@@ -243,38 +244,9 @@ class _PairIndex:
         return pairs
 
 
-def as_token_ids(tokens: Any, operation: str) -> NDArray[np.int64]:
-    """Return token ids (a number, nested lists, an array or a Tensor) as an int64 array.
-
-    Float arrays are accepted when every value is a whole number, because a Tensor made
-    from a list holds float32.
-
-    Raises
-    ------
-    ValueError
-        A value is not a whole number.
-    TypeError
-        The values are not numbers.
-    """
-    array = np.asarray(tokens.numpy() if hasattr(tokens, "numpy") else tokens)
-    if array.size == 0:
-        return array.astype(np.int64)
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{operation}: token ids must be integers, got values of type {array.dtype}.")
-    if array.dtype.kind == "f" and not np.array_equal(array, np.trunc(array)):
-        wrong = array[~(array == np.trunc(array))].flat[0]
-        raise ValueError(
-            f"{operation}: {wrong} is not a whole number, so it can't be a token id. "
-            "Pass the ids of a tokenizer, not embeddings or probabilities."
-        )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ValueError(f"{operation}: token ids must be finite, got {array[~np.isfinite(array)].flat[0]}.")
-    return array.astype(np.int64)
-
-
 def _look_up(tokens: Any, vocab: Sequence[str], operation: str) -> list[str]:
     """Return the vocabulary entries of one-dimensional ids."""
-    ids = as_token_ids(tokens, operation)
+    ids = whole_numbers(tokens, f"{operation}: token ids")
     if ids.ndim != 1:
         raise ValueError(
             f"{operation}: expected one sequence of ids, shape (T,), got shape {ids.shape}. "

@@ -1,0 +1,92 @@
+"""Module 17: the key-value cache. What attention computed for earlier tokens is kept, not computed again.
+
+Without it, the n-th new token costs a pass over all n tokens; with it, a pass over one token that
+looks back at n stored keys and values. `GPT.generate` uses one on its own; here it can be held in
+the hand: filled, read, switched on for a model and off again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinytorch import kernels
+from tinytorch.attention import MultiHeadAttention
+from tinytorch.tensor import Tensor
+
+BYTES_PER_MB = 1024 * 1024
+
+
+class KVCache(kernels.KVCache):
+    """Keys and values of every layer, in memory that is allocated once.
+
+    Parameters
+    ----------
+    batch_size, max_seq_len, num_layers, num_heads, head_dim : int
+    dtype : {"float32", "int8"}
+        int8 holds a quarter of the bytes, with one scale for each position and head.
+
+    Attributes
+    ----------
+    seq_pos : int
+        How many positions are held.
+    caches : list of (Tensor, Tensor)
+        For each layer, all of its keys and values (B, H, max_seq_len, head_dim), without copying.
+    """
+
+    def update(self, layer_idx: int, key: Tensor, value: Tensor) -> None:
+        """Write keys and values (B, H, T, head_dim) at `seq_pos`; `advance` makes them count.
+
+        Raises
+        ------
+        ValueError
+            The layer does not exist, the cache is full, or a shape is wrong.
+        """
+        self._check_layer(layer_idx)
+        self.append(layer_idx, _array(key), _array(value))
+
+    def get(self, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Return a layer's keys and values (B, H, seq_pos, head_dim)."""
+        self._check_layer(layer_idx)
+        return Tensor(self.keys[layer_idx, :, :, : self.seq_pos]), Tensor(self.values[layer_idx, :, :, : self.seq_pos])
+
+    @property
+    def seq_pos(self) -> int:
+        """How many positions are held."""
+        return int(self.lengths[0])
+
+    @property
+    def caches(self) -> list[tuple[Tensor, Tensor]]:
+        """All of each layer's keys and values, as Tensors on the same memory."""
+        return [(Tensor(k), Tensor(v)) for k, v in zip(self.keys, self.values)]
+
+    def get_memory_usage(self) -> dict[str, float]:
+        """Return ``total_mb``, ``per_layer_mb``, ``cache_tensors`` and ``total_elements``, as really allocated."""
+        layers = len(self.keys)
+        total_mb = self.nbytes / BYTES_PER_MB
+        return {
+            "total_mb": total_mb,
+            "per_layer_mb": total_mb / layers,
+            "cache_tensors": 2 * layers,
+            "total_elements": self.keys.size + self.values.size,
+        }
+
+    def _check_layer(self, layer_idx: int) -> None:
+        if not 0 <= layer_idx < len(self.keys):
+            raise ValueError(
+                f"KVCache: layer_idx {layer_idx} is out of range; this cache has {len(self.keys)} layers "
+                f"(0 to {len(self.keys) - 1})."
+            )
+
+
+def create_kv_cache(
+    batch_size: int, max_seq_len: int, num_layers: int, num_heads: int, head_dim: int, dtype: str = "float32"
+) -> KVCache:
+    """Return an empty `KVCache`, after printing how much memory it takes."""
+    cache = KVCache(batch_size, max_seq_len, num_layers, num_heads, head_dim, dtype)
+    print(
+        f"KV cache: {num_layers} layers x {num_heads} heads x {max_seq_len} positions x {head_dim} {dtype}, "
+        f"batch {batch_size}: {cache.get_memory_usage()['total_mb']:.2f} MB"
+    )
+    return cache
