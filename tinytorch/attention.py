@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch import kernels
-from tinytorch.activations import Softmax
-from tinytorch.autograd import Function, no_grad, record
-from tinytorch.layers import Layer, LayerNorm, Linear
-from tinytorch.tensor import Tensor
+from . import kernels
+from .activations import GELU, softmax
+from .autograd import Function, no_grad, record
+from .layers import LayerNorm, Linear, _positive
+from .module import Module
+from .tensor import Tensor
 
 MASK_VALUE = -1e9
 
@@ -47,11 +48,11 @@ def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Any = No
     _check_qkv(Q.shape, K.shape, V.shape)
     scores = Q @ K.transpose(-2, -1) * (1.0 / math.sqrt(Q.shape[-1]))
     if mask is None:
-        weights = Softmax()(scores, dim=-1)
+        weights = softmax(scores, dim=-1)
     else:
         keep = _as_keep(mask, scores.shape).astype(scores.dtype)
         # The product changes only rows in which everything is blocked: their softmax would be uniform.
-        weights = Softmax()(scores + (1 - keep) * MASK_VALUE, dim=-1) * keep
+        weights = softmax(scores + (1 - keep) * MASK_VALUE, dim=-1) * keep
     return weights @ V, weights
 
 
@@ -95,7 +96,7 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, causal: b
     return record(y, AttentionBackward, q, k, v, causal, keep, y, lse)
 
 
-class MultiHeadAttention(Layer):
+class MultiHeadAttention(Module):
     """Several attentions side by side, each on its own slice of the projected input.
 
     Parameters
@@ -111,8 +112,8 @@ class MultiHeadAttention(Layer):
     """
 
     def __init__(self, embed_dim: int, num_heads: int):
-        super().__init__()
-        if num_heads < 1 or embed_dim % num_heads:
+        _positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        if embed_dim % num_heads:
             raise ValueError(
                 f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} equal heads. "
                 "Choose a number of heads that divides embed_dim."
@@ -195,16 +196,18 @@ class MultiHeadAttention(Layer):
                 + (f": axis 2 is {shape[2]}, not embed_dim={self.embed_dim}." if len(shape) == 3 else ".")
             )
 
-    def __repr__(self) -> str:
-        return f"MultiHeadAttention(embed_dim={self.embed_dim}, num_heads={self.num_heads})"
+    def extra_repr(self) -> str:
+        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
 
 
-def infer(layer: Layer, x: Array) -> Array:
-    """Run a layer on an array, without a graph; Linear and LayerNorm go straight to their kernels."""
+def infer(layer: Module, x: Array) -> Array:
+    """Run a layer on an array, without a graph; the usual ones go straight to their kernels."""
     if type(layer) is Linear:
         return kernels.linear(x, layer.weight.data, None if layer.bias is None else layer.bias.data)
     if type(layer) is LayerNorm:
         return kernels.layer_norm(x, layer.gamma.data, layer.beta.data, layer.eps)
+    if type(layer) is GELU:
+        return kernels.gelu(x, layer.approximate)
     with no_grad():
         return layer(Tensor(x)).data
 

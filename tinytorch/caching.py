@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import kernels
-from tinytorch.attention import MultiHeadAttention
-from tinytorch.tensor import Tensor
+from . import kernels
+from .attention import MultiHeadAttention
+from .tensor import Tensor
 
 BYTES_PER_MB = 1024 * 1024
 
@@ -90,3 +90,66 @@ def create_kv_cache(
         f"batch {batch_size}: {cache.get_memory_usage()['total_mb']:.2f} MB"
     )
     return cache
+
+
+def enable_kv_cache(model: Any, batch_size: int = 1) -> KVCache:
+    """Let a model's attention layers keep keys and values from one call to the next.
+
+    From then on, `model(tokens)` takes only what is new: first the prompt, then one token at a
+    time. The answers are those of the whole sequence. `cache.reset()` starts a new sequence;
+    `disable_kv_cache` brings the ordinary model back.
+
+    Parameters
+    ----------
+    model : Module
+        With `embed_dim`, `num_layers`, `num_heads`, `max_seq_len`, and `blocks` whose `attention` is a
+        `MultiHeadAttention`.
+    batch_size : int
+        How many sequences run side by side.
+
+    Returns
+    -------
+    KVCache
+        Also `model._kv_cache`; `model._cache_enabled` is True.
+    """
+    missing = [n for n in ("embed_dim", "num_layers", "num_heads", "max_seq_len", "blocks") if not hasattr(model, n)]
+    if missing:
+        raise AttributeError(f"enable_kv_cache: {type(model).__name__} has no attribute {', '.join(missing)}.")
+    disable_kv_cache(model)
+    head_dim = model.embed_dim // model.num_heads
+    cache = KVCache(batch_size, model.max_seq_len, model.num_layers, model.num_heads, head_dim)
+    for layer, block in enumerate(model.blocks):
+        block.attention.forward = _cached_forward(block.attention, cache, layer, is_last=layer == len(model.blocks) - 1)
+    model._kv_cache, model._cache_enabled = cache, True
+    return cache
+
+
+def disable_kv_cache(model: Any) -> None:
+    """Undo `enable_kv_cache`; nothing happens to a model without a cache."""
+    if getattr(model, "_cache_enabled", False):
+        for block in model.blocks:
+            del block.attention.forward  # the instance's; the class's own is left
+    model._kv_cache, model._cache_enabled = None, False
+
+
+def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, is_last: bool) -> Any:
+    """Return what stands in for `attention.forward` while the cache is on."""
+
+    def forward(x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False) -> Tensor:
+        if x.requires_grad:
+            raise RuntimeError(
+                "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this pass. "
+                "Use no_grad() to generate, or disable_kv_cache(model) to train."
+            )
+        if return_weights:
+            raise ValueError("MultiHeadAttention: weights are not available while the KV cache is on.")
+        y = attention.infer(x.data, cache, layer)
+        if is_last:
+            cache.advance(x.shape[1])
+        return Tensor(y)
+
+    return forward
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.data if isinstance(x, Tensor) else np.asarray(x)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.autograd import EmbeddingBackward, record
-from tinytorch.layers import Layer
-from tinytorch.tensor import Tensor, whole_numbers
+from .autograd import EmbeddingBackward, record
+from .layers import _positive
+from .module import Module, Parameter
+from .tensor import Tensor, whole_numbers
 
 
-class Embedding(Layer):
+class Embedding(Module):
     """A table with one learned row for each token.
 
     Parameters
@@ -27,11 +28,10 @@ class Embedding(Layer):
     """
 
     def __init__(self, vocab_size: int, embed_dim: int):
-        super().__init__()
-        self.vocab_size = _positive(vocab_size, "Embedding", "vocab_size")
-        self.embed_dim = _positive(embed_dim, "Embedding", "embed_dim")
+        _positive("Embedding", vocab_size=vocab_size, embed_dim=embed_dim)
+        self.vocab_size, self.embed_dim = vocab_size, embed_dim
         limit = math.sqrt(6.0 / (vocab_size + embed_dim))
-        self.weight = Tensor(np.random.uniform(-limit, limit, (vocab_size, embed_dim)), requires_grad=True)
+        self.weight = Parameter(np.random.uniform(-limit, limit, (vocab_size, embed_dim)))
 
     def forward(self, indices: Any) -> Tensor:
         """Look up ids of any shape (...): the result has shape (..., embed_dim).
@@ -57,11 +57,11 @@ class Embedding(Layer):
             )
         return ids
 
-    def __repr__(self) -> str:
-        return f"Embedding(vocab_size={self.vocab_size}, embed_dim={self.embed_dim})"
+    def extra_repr(self) -> str:
+        return f"vocab_size={self.vocab_size}, embed_dim={self.embed_dim}"
 
 
-class PositionalEncoding(Layer):
+class PositionalEncoding(Module):
     """Adds a learned vector for each position.
 
     Attributes
@@ -70,13 +70,10 @@ class PositionalEncoding(Layer):
     """
 
     def __init__(self, max_seq_len: int, embed_dim: int):
-        super().__init__()
-        self.max_seq_len = _positive(max_seq_len, "PositionalEncoding", "max_seq_len")
-        self.embed_dim = _positive(embed_dim, "PositionalEncoding", "embed_dim")
+        _positive("PositionalEncoding", max_seq_len=max_seq_len, embed_dim=embed_dim)
+        self.max_seq_len, self.embed_dim = max_seq_len, embed_dim
         limit = math.sqrt(2.0 / embed_dim)
-        self.position_embeddings = Tensor(
-            np.random.uniform(-limit, limit, (max_seq_len, embed_dim)), requires_grad=True
-        )
+        self.position_embeddings = Parameter(np.random.uniform(-limit, limit, (max_seq_len, embed_dim)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the first T position vectors to x (B, T, embed_dim).
@@ -103,8 +100,8 @@ class PositionalEncoding(Layer):
             )
         return x + self.position_embeddings[:steps]
 
-    def __repr__(self) -> str:
-        return f"PositionalEncoding(max_seq_len={self.max_seq_len}, embed_dim={self.embed_dim})"
+    def extra_repr(self) -> str:
+        return f"max_seq_len={self.max_seq_len}, embed_dim={self.embed_dim}"
 
 
 def create_sinusoidal_embeddings(max_seq_len: int, embed_dim: int) -> Tensor:
@@ -120,8 +117,7 @@ def create_sinusoidal_embeddings(max_seq_len: int, embed_dim: int) -> Tensor:
     ----------
     A. Vaswani et al., *Attention Is All You Need*, 2017, section 3.5.
     """
-    _positive(max_seq_len, "create_sinusoidal_embeddings", "max_seq_len")
-    _positive(embed_dim, "create_sinusoidal_embeddings", "embed_dim")
+    _positive("create_sinusoidal_embeddings", max_seq_len=max_seq_len, embed_dim=embed_dim)
     position = np.arange(max_seq_len)[:, None]
     frequency = 10000.0 ** (-np.arange(0, embed_dim, 2) / embed_dim)
     table = np.empty((max_seq_len, embed_dim))
@@ -130,7 +126,7 @@ def create_sinusoidal_embeddings(max_seq_len: int, embed_dim: int) -> Tensor:
     return Tensor(table)
 
 
-class EmbeddingLayer(Layer):
+class EmbeddingLayer(Module):
     """Token vectors plus position vectors: what a transformer reads.
 
     Parameters
@@ -154,7 +150,6 @@ class EmbeddingLayer(Layer):
         pos_encoding: str | None = "learned",
         scale_embeddings: bool = False,
     ):
-        super().__init__()
         if pos_encoding not in ("learned", "sinusoidal", None):
             raise ValueError(
                 f"EmbeddingLayer: pos_encoding must be 'learned', 'sinusoidal' or None, not {pos_encoding!r}."
@@ -187,15 +182,3 @@ class EmbeddingLayer(Layer):
         elif self.pos_encoding is not None:
             x = x + self.pos_encoding[:steps]
         return x
-
-    def __repr__(self) -> str:
-        return (
-            f"EmbeddingLayer(vocab_size={self.vocab_size}, embed_dim={self.embed_dim}, "
-            f"max_seq_len={self.max_seq_len}, pos_encoding={self.pos_encoding_type!r})"
-        )
-
-
-def _positive(value: int, owner: str, name: str) -> int:
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{owner}: {name} must be a positive integer, got {value!r}.")
-    return int(value)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.tensor import whole_numbers
+from .tensor import whole_numbers
 
 UNKNOWN = "<UNK>"
 END_OF_WORD = "</w>"

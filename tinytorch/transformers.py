@@ -7,25 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch import kernels
-from tinytorch.activations import GELU
-from tinytorch.attention import Array, MultiHeadAttention, infer
-from tinytorch.autograd import no_grad
-from tinytorch.embeddings import Embedding
-from tinytorch.layers import Dropout, Layer, LayerNorm, Linear
-from tinytorch.tensor import Tensor
+from . import kernels
+from .activations import GELU
+from .attention import Array, MultiHeadAttention, infer
+from .autograd import no_grad
+from .embeddings import Embedding
+from .layers import Dropout, LayerNorm, Linear, _positive
+from .module import Module
+from .tensor import Tensor
 
 __all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
 
 def create_causal_mask(seq_len: int) -> Tensor:
     """Return a mask (1, T, T) with ones on and below the diagonal: position t sees positions up to t."""
-    if seq_len < 1:
-        raise ValueError(f"create_causal_mask: seq_len must be at least 1, got {seq_len}.")
+    _positive("create_causal_mask", seq_len=seq_len)
     return Tensor(np.tri(seq_len)[None])
 
 
-class MLP(Layer):
+class MLP(Module):
     """Linear, GELU, Linear: what each position does with what attention brought.
 
     Parameters
@@ -43,7 +43,6 @@ class MLP(Layer):
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout_prob: float = 0.1):
-        super().__init__()
         self.linear1 = Linear(embed_dim, hidden_dim or 4 * embed_dim)
         self.gelu = GELU()
         self.linear2 = Linear(hidden_dim or 4 * embed_dim, embed_dim)
@@ -55,10 +54,10 @@ class MLP(Layer):
 
     def infer(self, x: Array) -> Array:
         """The same on an array, without a graph."""
-        return infer(self.linear2, kernels.gelu(infer(self.linear1, x)))
+        return infer(self.linear2, infer(self.gelu, infer(self.linear1, x)))
 
 
-class TransformerBlock(Layer):
+class TransformerBlock(Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
     Normalising before each part, not after, keeps the path from end to start free of
@@ -75,7 +74,6 @@ class TransformerBlock(Layer):
     """
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4, dropout_prob: float = 0.1):
-        super().__init__()
         self.ln1 = LayerNorm(embed_dim)
         self.attention = MultiHeadAttention(embed_dim, num_heads)
         self.ln2 = LayerNorm(embed_dim)
@@ -92,7 +90,7 @@ class TransformerBlock(Layer):
         return x + self.mlp.infer(infer(self.ln2, x))
 
 
-class GPT(Layer):
+class GPT(Module):
     """A decoder-only language model: for each position, a score for each possible next token.
 
     Source: A. Radford et al., *Language Models are Unsupervised Multitask Learners*, 2019.
@@ -122,9 +120,7 @@ class GPT(Layer):
         max_seq_len: int = 1024,
         dropout_prob: float = 0.0,
     ):
-        super().__init__()
-        if num_layers < 1:
-            raise ValueError(f"GPT: num_layers must be at least 1, got {num_layers}.")
+        _positive("GPT", num_layers=num_layers)
         self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
         self.num_heads, self.max_seq_len = num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
@@ -269,12 +265,6 @@ class GPT(Layer):
                 f"but max_seq_len={self.max_seq_len}. "
                 + (f"Ask for at most {room} new tokens." if room > 0 else "Shorten the prompt.")
             )
-
-    def __repr__(self) -> str:
-        return (
-            f"GPT(vocab_size={self.vocab_size}, embed_dim={self.embed_dim}, num_layers={self.num_layers}, "
-            f"num_heads={self.num_heads}, max_seq_len={self.max_seq_len})"
-        )
 
 
 def _choose(
