@@ -91,8 +91,8 @@ def max_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) 
 def max_pool2d_backward(
     dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /
 ) -> F32:
-    """The first maximum in row-major order takes the whole gradient; a NaN counts as a maximum,
-    and the last NaN of the window takes it (as PyTorch)."""
+    """The first maximum of a window in row-major order takes the whole gradient; a NaN counts as a
+    maximum, and padding never takes it."""
 
 def avg_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
     """Padding counts as 0 and the divisor is always kh * kw."""
