@@ -18,7 +18,7 @@ from .activations import GELU, softmax
 from .autograd import Function, no_grad, record
 from .layers import LayerNorm, Linear, _positive
 from .module import Module
-from .tensor import Tensor
+from .tensor import Tensor, from_numpy
 
 MASK_VALUE = -1e9
 
@@ -209,7 +209,7 @@ def infer(layer: Module, x: Array) -> Array:
     if type(layer) is GELU:
         return kernels.gelu(x, layer.approximate)
     with no_grad():
-        return layer(Tensor(x)).data
+        return layer(from_numpy(x)).data
 
 
 def _swap_axes_1_2(x: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import kernels
 from .attention import MultiHeadAttention
-from .tensor import Tensor
+from .tensor import Tensor, from_numpy
 
 BYTES_PER_MB = 1024 * 1024
 
@@ -35,6 +35,17 @@ class KVCache(kernels.KVCache):
         For each layer, all of its keys and values (B, H, max_seq_len, head_dim), without copying.
     """
 
+    def __init__(
+        self,
+        batch_size: int,
+        max_seq_len: int,
+        num_layers: int,
+        num_heads: int,
+        head_dim: int,
+        dtype: str = "float32",
+    ):
+        super().__init__(batch_size, max_seq_len, num_layers, num_heads, head_dim, dtype)
+
     def update(self, layer_idx: int, key: Tensor, value: Tensor) -> None:
         """Write keys and values (B, H, T, head_dim) at `seq_pos`; `advance` makes them count.
 
@@ -47,9 +58,10 @@ class KVCache(kernels.KVCache):
         self.append(layer_idx, _array(key), _array(value))
 
     def get(self, layer_idx: int) -> tuple[Tensor, Tensor]:
-        """Return a layer's keys and values (B, H, seq_pos, head_dim)."""
+        """Return a layer's keys and values (B, H, seq_pos, head_dim), on the cache's own memory."""
         self._check_layer(layer_idx)
-        return Tensor(self.keys[layer_idx, :, :, : self.seq_pos]), Tensor(self.values[layer_idx, :, :, : self.seq_pos])
+        held = np.s_[layer_idx, :, :, : self.seq_pos]
+        return from_numpy(self.keys[held]), from_numpy(self.values[held])
 
     @property
     def seq_pos(self) -> int:
@@ -59,7 +71,7 @@ class KVCache(kernels.KVCache):
     @property
     def caches(self) -> list[tuple[Tensor, Tensor]]:
         """All of each layer's keys and values, as Tensors on the same memory."""
-        return [(Tensor(k), Tensor(v)) for k, v in zip(self.keys, self.values)]
+        return [(from_numpy(k), from_numpy(v)) for k, v in zip(self.keys, self.values, strict=True)]
 
     def get_memory_usage(self) -> dict[str, float]:
         """Return ``total_mb``, ``per_layer_mb``, ``cache_tensors`` and ``total_elements``, as really allocated."""
@@ -146,7 +158,7 @@ def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, i
         y = attention.infer(x.data, cache, layer)
         if is_last:
             cache.advance(x.shape[1])
-        return Tensor(y)
+        return from_numpy(y)
 
     return forward
 

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from . import kernels
 from .activations import GELU
 from .attention import Array, MultiHeadAttention, infer
-from .autograd import no_grad
 from .embeddings import Embedding
 from .layers import Dropout, LayerNorm, Linear, _positive
 from .module import Module
-from .tensor import Tensor
+from .tensor import Tensor, from_numpy
 
 __all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
@@ -145,7 +144,7 @@ class GPT(Module):
             Logits. Those at position t depend on tokens up to t only.
         """
         if self._cache_enabled and self._kv_cache is not None:
-            return Tensor(self.infer(tokens, self._kv_cache))
+            return from_numpy(self.infer(tokens, self._kv_cache))
         ids = self._checked(tokens, start=0)
         x = self.token_embedding(ids) + self.position_embedding(np.arange(ids.shape[1]))
         for block in self.blocks:
@@ -227,7 +226,7 @@ class GPT(Module):
             logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
             sequence[:, length] = _choose(logits, temperature, top_k, rng)
             read = length if use_cache else 0
-        return Tensor(sequence)
+        return from_numpy(sequence)
 
     def _new_cache(self, batch_size: int) -> kernels.KVCache:
         head_dim = self.embed_dim // self.num_heads

@@ -189,7 +189,7 @@ def attention_decode(
     IndexError
         When the cache has no such layer.
     """
-    if type(cache) is KVCache and not replacements() and type(layer) is int and layer >= 0:
+    if isinstance(cache, KVCache) and not replacements() and type(layer) is int and layer >= 0:
         try:
             return _C.attention_decode(
                 q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5
