@@ -99,7 +99,9 @@ def test_gradients_of_multi_head_attention():
 def test_multi_head_attention_is_attention_per_head():
     attention = MultiHeadAttention(8, 2)
     x = rng.standard_normal((2, 5, 8)).astype(np.float32)
-    q, k, v = (x @ p.weight.data + p.bias.data for p in (attention.q_proj, attention.k_proj, attention.v_proj))
+    q, k, v = (
+        x @ p.weight.data + p.bias.data for p in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
     heads = [formula(*(a[:, :, s] for a in (q, k, v)))[0] for s in (slice(0, 4), slice(4, 8))]
     expected = np.concatenate(heads, axis=-1) @ attention.out_proj.weight.data + attention.out_proj.bias.data
     np.testing.assert_allclose(attention(Tensor(x)).data, expected, rtol=1e-4, atol=1e-5)

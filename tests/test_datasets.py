@@ -88,9 +88,7 @@ def test_folds_hold_out_every_image_once():
     assert np.array_equal(held_out[np.lexsort(held_out.T)], everything[np.lexsort(everything.T)])
 
 
-@pytest.mark.parametrize(
-    "arguments", [{"size": 16}, {"split": "validation"}, {"augment": -1}, {"size": -8}]
-)
+@pytest.mark.parametrize("arguments", [{"size": 16}, {"split": "validation"}, {"augment": -1}, {"size": -8}])
 def test_digits_refuses_what_it_does_not_have(arguments):
     with pytest.raises(ValueError, match="load_digits"):
         load_digits(**arguments)
@@ -119,7 +117,7 @@ def test_unknown_text_lists_the_known_ones():
 
 def test_a_changed_or_missing_file_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(_files, "DATA_FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match="alice.txt is missing"):
+    with pytest.raises(FileNotFoundError, match=r"alice\.txt is missing"):
         load_text("alice")
     (tmp_path / "alice.txt").write_text("Alice was beginning to get very rich")
     with pytest.raises(ValueError, match="not the file that was shipped"):

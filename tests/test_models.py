@@ -30,7 +30,9 @@ def test_classifiers_have_the_stated_shape(make, side, count):
     assert parameter_count(model) == count
 
 
-@pytest.mark.parametrize(("make", "size"), [(Perceptron, 8), (MLPClassifier, 32), (LeNet, 32), (DigitsCNN, 32)])
+@pytest.mark.parametrize(
+    ("make", "size"), [(Perceptron, 8), (MLPClassifier, 32), (LeNet, 32), (DigitsCNN, 32)]
+)
 def test_classifiers_learn_a_few_digits(make, size):
     np.random.seed(0)
     images, labels = load_digits(size=size)

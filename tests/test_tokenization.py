@@ -104,7 +104,7 @@ def naive_merges(words, count):
             break
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
-        for word, symbols in split.items():
+        for symbols in split.values():
             i = 0
             while i < len(symbols) - 1:
                 if (symbols[i], symbols[i + 1]) == best:

@@ -16,12 +16,8 @@ from collections.abc import Sequence
 from types import ModuleType
 
 # Folders of earlier releases that held nothing but the modules below.
-FOLDERS = frozenset(
-    f"tinytorch.{name}"
-    for name in (
-        "core", "text", "data", "perf", "optimization", "generation", "utils", "backends", "experimental", "nn.utils",
-    )
-)  # fmt: skip
+_FOLDERS = "core text data perf optimization generation utils backends experimental nn.utils"
+FOLDERS = frozenset(f"tinytorch.{name}" for name in _FOLDERS.split())
 
 _MODULES = {
     "tensor": "core.tensor",
@@ -62,9 +58,7 @@ RENAMED = {
 }
 
 # Modules that were folders: old paths lie below them.
-_FORMER_FOLDERS = frozenset(
-    parent for old in MODULES if (parent := old.rpartition(".")[0]) in {f"tinytorch.{new}" for new in _MODULES}
-)
+_FORMER_FOLDERS = {old.rpartition(".")[0] for old in MODULES} & set(MODULES.values())
 
 
 class AliasFinder(importlib.abc.MetaPathFinder):
@@ -81,7 +75,7 @@ class AliasFinder(importlib.abc.MetaPathFinder):
         if fullname in _FORMER_FOLDERS:
             spec = importlib.machinery.PathFinder.find_spec(fullname, path)
             if spec is not None and spec.submodule_search_locations is None:
-                spec.submodule_search_locations = []  # Python looks below a module only if it may have submodules
+                spec.submodule_search_locations = []  # else Python would not look below it
             return spec
         return None
 
@@ -93,7 +87,7 @@ class _AliasLoader(importlib.abc.Loader):
         new_home = MODULES[spec.name]
         if importlib.util.find_spec(new_home) is None:
             raise ModuleNotFoundError(
-                f"{spec.name} is {new_home} now, and this version of TinyTorch does not have that module yet.",
+                f"{spec.name} is {new_home} now, which this version of TinyTorch does not have yet.",
                 name=spec.name,
             )
         module = importlib.import_module(new_home)

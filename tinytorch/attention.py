@@ -62,7 +62,14 @@ class AttentionBackward(Function):
     owns_gradients = True
 
     def __init__(
-        self, q: Tensor, k: Tensor, v: Tensor, causal: bool, mask: NDArray[np.bool_] | None, y: Array, lse: Array
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        causal: bool,
+        mask: NDArray[np.bool_] | None,
+        y: Array,
+        lse: Array,
     ):
         super().__init__(q, k, v)
         self._causal, self._mask, self._y, self._lse = causal, mask, y, lse
@@ -115,8 +122,8 @@ class MultiHeadAttention(Module):
         _positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
-                f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} equal heads. "
-                "Choose a number of heads that divides embed_dim."
+                f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} "
+                "equal heads. Choose a number of heads that divides embed_dim."
             )
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.q_proj = Linear(embed_dim, embed_dim)

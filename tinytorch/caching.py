@@ -74,7 +74,7 @@ class KVCache(kernels.KVCache):
         return [(from_numpy(k), from_numpy(v)) for k, v in zip(self.keys, self.values, strict=True)]
 
     def get_memory_usage(self) -> dict[str, float]:
-        """Return ``total_mb``, ``per_layer_mb``, ``cache_tensors`` and ``total_elements``, as really allocated."""
+        """Return what is really allocated: total_mb, per_layer_mb, cache_tensors, total_elements."""
         layers = len(self.keys)
         total_mb = self.nbytes / BYTES_PER_MB
         return {
@@ -124,14 +124,17 @@ def enable_kv_cache(model: Any, batch_size: int = 1) -> KVCache:
     KVCache
         Also `model._kv_cache`; `model._cache_enabled` is True.
     """
-    missing = [n for n in ("embed_dim", "num_layers", "num_heads", "max_seq_len", "blocks") if not hasattr(model, n)]
-    if missing:
-        raise AttributeError(f"enable_kv_cache: {type(model).__name__} has no attribute {', '.join(missing)}.")
+    needed = ("embed_dim", "num_layers", "num_heads", "max_seq_len", "blocks")
+    if missing := [name for name in needed if not hasattr(model, name)]:
+        raise AttributeError(
+            f"enable_kv_cache: {type(model).__name__} has no attribute {', '.join(missing)}."
+        )
     disable_kv_cache(model)
     head_dim = model.embed_dim // model.num_heads
     cache = KVCache(batch_size, model.max_seq_len, model.num_layers, model.num_heads, head_dim)
     for layer, block in enumerate(model.blocks):
-        block.attention.forward = _cached_forward(block.attention, cache, layer, is_last=layer == len(model.blocks) - 1)
+        is_last = layer == len(model.blocks) - 1
+        block.attention.forward = _cached_forward(block.attention, cache, layer, is_last)
     model._kv_cache, model._cache_enabled = cache, True
     return cache
 
@@ -147,7 +150,9 @@ def disable_kv_cache(model: Any) -> None:
 def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, is_last: bool) -> Any:
     """Return what stands in for `attention.forward` while the cache is on."""
 
-    def forward(x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False) -> Tensor:
+    def forward(
+        x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False
+    ) -> Tensor:
         if x.requires_grad:
             raise RuntimeError(
                 "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this pass. "

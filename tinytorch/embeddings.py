@@ -51,8 +51,8 @@ class Embedding(Module):
             outside = (ids < 0) | (ids >= self.vocab_size)
             position = tuple(int(i) for i in np.argwhere(outside)[0])
             raise ValueError(
-                f"Embedding: Index out of range: id {ids[position]} at position {position}, but the table has "
-                f"{self.vocab_size} rows (ids 0 to {self.vocab_size - 1}). "
+                f"Embedding: Index out of range: id {ids[position]} at position {position}, but the table "
+                f"has {self.vocab_size} rows (ids 0 to {self.vocab_size - 1}). "
                 "Is vocab_size that of the tokenizer which made the ids?"
             )
         return ids
@@ -85,8 +85,8 @@ class PositionalEncoding(Module):
         """
         if len(x.shape) != 3:
             raise ValueError(
-                f"PositionalEncoding: expected x of shape (batch, time, {self.embed_dim}), got {len(x.shape)} axes: "
-                f"{x.shape}. For one sequence, use x.reshape(1, *x.shape)."
+                f"PositionalEncoding: expected x of shape (batch, time, {self.embed_dim}), got {x.shape}. "
+                "For one sequence, use x.reshape(1, *x.shape)."
             )
         _, steps, width = x.shape
         if steps > self.max_seq_len:
@@ -172,7 +172,8 @@ class EmbeddingLayer(Module):
         steps = ids.shape[-1]
         if self.pos_encoding is not None and steps > self.max_seq_len:
             raise ValueError(
-                f"EmbeddingLayer: {steps} tokens (last axis of {ids.shape}) are more than max_seq_len={self.max_seq_len}."
+                f"EmbeddingLayer: {steps} tokens (last axis of {ids.shape}) are more than "
+                f"max_seq_len={self.max_seq_len}."
             )
         x = self.token_embedding(ids)
         if self.scale_embeddings:

@@ -58,7 +58,9 @@ class CharTokenizer(Tokenizer):
         entries = [corpus] if isinstance(corpus, str) else corpus
         characters = {c for entry in entries for c in _as_text(entry, "CharTokenizer.build_vocab")}
         if not characters:
-            raise ValueError("CharTokenizer.build_vocab: the corpus is empty, so there is no character to learn.")
+            raise ValueError(
+                "CharTokenizer.build_vocab: the corpus is empty, so there is no character to learn."
+            )
         self._set_vocab(sorted(characters))
 
     def encode(self, text: str) -> list[int]:
@@ -124,13 +126,17 @@ class BPETokenizer(Tokenizer):
         if vocab_size is not None:
             self.vocab_size = _checked_vocab_size(vocab_size)
         entries = [corpus] if isinstance(corpus, str) else corpus
-        frequency = Counter(word for entry in entries for word in _as_text(entry, "BPETokenizer.train").split())
+        frequency = Counter(
+            word for entry in entries for word in _as_text(entry, "BPETokenizer.train").split()
+        )
         if not frequency:
             raise ValueError("BPETokenizer.train: the corpus has no words, so there is nothing to learn.")
         alphabet = set("".join(frequency))
         self.vocab = [UNKNOWN, *sorted(alphabet | {c + END_OF_WORD for c in alphabet})]
         self.merges = []
-        self._learn_merges(_PairIndex([self._get_word_tokens(w) for w in frequency], list(frequency.values())))
+        self._learn_merges(
+            _PairIndex([self._get_word_tokens(w) for w in frequency], list(frequency.values()))
+        )
         self._build_mappings()
 
     def encode(self, text: str) -> list[int]:

@@ -124,7 +124,9 @@ class GPT(Module):
         self.num_heads, self.max_seq_len = num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
         self.position_embedding = Embedding(max_seq_len, embed_dim)
-        self.blocks = [TransformerBlock(embed_dim, num_heads, dropout_prob=dropout_prob) for _ in range(num_layers)]
+        self.blocks = [
+            TransformerBlock(embed_dim, num_heads, dropout_prob=dropout_prob) for _ in range(num_layers)
+        ]
         self.ln_f = LayerNorm(embed_dim)
         self.lm_head = Linear(embed_dim, vocab_size, bias=False)
         self._kv_cache: kernels.KVCache | None = None  # set by caching.enable_kv_cache
@@ -236,12 +238,14 @@ class GPT(Module):
         """Return ids (B, T) that this model can read from position `start` on."""
         ids = self.token_embedding.checked(tokens)
         if ids.ndim != 2 or ids.size == 0:
-            raise ValueError(f"GPT: expected token ids of shape (batch, time), at least one of each, got {ids.shape}.")
+            raise ValueError(
+                f"GPT: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
+            )
         if start + ids.shape[1] > self.max_seq_len:
             held = f" after {start} in the cache" if start else ""
             raise ValueError(
-                f"GPT: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit max_seq_len={self.max_seq_len}. "
-                "Keep the last ones only: tokens[:, -max_seq_len:]."
+                f"GPT: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
+                f"max_seq_len={self.max_seq_len}. Keep the last ones only: tokens[:, -max_seq_len:]."
             )
         return ids
 
@@ -249,7 +253,10 @@ class GPT(Module):
         self, ids: NDArray[np.int64], max_new_tokens: int, temperature: float, top_k: int | None
     ) -> None:
         if ids.ndim != 2 or ids.size == 0:
-            raise ValueError(f"GPT.generate: the prompt must have at least one token, shape (batch, time), got {ids.shape}.")
+            raise ValueError(
+                "GPT.generate: the prompt must have shape (batch, time) and at least one token, "
+                f"got {ids.shape}."
+            )
         if max_new_tokens < 0:
             raise ValueError(f"GPT.generate: max_new_tokens can't be negative, got {max_new_tokens}.")
         if not temperature >= 0:
@@ -260,8 +267,8 @@ class GPT(Module):
         if needed > self.max_seq_len:
             room = self.max_seq_len - ids.shape[1] + 1
             raise ValueError(
-                f"GPT.generate: a prompt of {ids.shape[1]} tokens and {max_new_tokens} new ones need {needed} positions, "
-                f"but max_seq_len={self.max_seq_len}. "
+                f"GPT.generate: a prompt of {ids.shape[1]} tokens and {max_new_tokens} new ones need "
+                f"{needed} positions, but max_seq_len={self.max_seq_len}. "
                 + (f"Ask for at most {room} new tokens." if room > 0 else "Shorten the prompt.")
             )
 

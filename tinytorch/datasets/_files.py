@@ -28,7 +28,7 @@ def read_checked(filename: str) -> bytes:
         The file's contents are not what was shipped.
     """
     path = DATA_FOLDER / filename
-    cure = "Install the package again: pip install --force-reinstall tinytorch, or, in a checkout, git checkout it."
+    cure = "Install the package again; in a checkout: git checkout tinytorch/datasets/data."
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -75,16 +75,16 @@ def load_digits(
     return images, labels
 
 
-def digits_folds(
-    k: int = 5, size: int = 8, seed: int = 0
-) -> Iterator[tuple[Images, Labels, Images, Labels]]:
+def digits_folds(k: int = 5, size: int = 8, seed: int = 0) -> Iterator[tuple[Images, Labels, Images, Labels]]:
     """Yield ``(train_images, train_labels, test_images, test_labels)`` for each of k folds.
 
     Every image is in exactly one fold's test part, and every fold has the same
     share of each digit.
     """
     if k < 2:
-        raise ValueError(f"digits_folds: k={k}, but at least 2 folds are needed to have something to train on.")
+        raise ValueError(
+            f"digits_folds: k={k}, but at least 2 folds are needed to have something to train on."
+        )
     images, labels = _read_all()
     images = _resize(images, size)
     for held_out in _stratified_parts(labels, k, seed):

@@ -21,7 +21,9 @@ class MLPClassifier(Sequential):
 
     def __init__(self, sizes: Sequence[int] = (1024, 512, 256, 10)):
         if len(sizes) < 2:
-            raise ValueError(f"MLPClassifier: sizes needs at least features in and classes, got {tuple(sizes)}.")
+            raise ValueError(
+                f"MLPClassifier: sizes needs at least features in and classes, got {tuple(sizes)}."
+            )
         layers: list[Module] = [Flatten()]
         for fan_in, fan_out in pairwise(sizes):
             layers += [Linear(fan_in, fan_out), ReLU()]
