@@ -155,8 +155,8 @@ def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, i
     ) -> Tensor:
         if x.requires_grad:
             raise RuntimeError(
-                "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this pass. "
-                "Use no_grad() to generate, or disable_kv_cache(model) to train."
+                "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this "
+                "pass. Use no_grad() to generate, or disable_kv_cache(model) to train."
             )
         if return_weights:
             raise ValueError("MultiHeadAttention: weights are not available while the KV cache is on.")
