@@ -243,7 +243,7 @@ def test_bad_arguments_are_explained(call, message):
 @pytest.mark.parametrize(
     "quantity, text",
     [
-        (Measured(0.00123, "s", 0.0012, 0.0013, 9), "1.23 ms [1.20 to 1.30 ms]"),
+        (Measured(0.00123, "s", 0.0012, 0.0013, 9), "1.23 ms [1.20 to 1.30]"),
         (Measured(3.14159, "×"), "3.14×"),
         (Measured(64, "rows", bound="≤"), "≤ 64 rows"),
         (Measured.count(2 * 2**20, "B"), "2 MiB"),

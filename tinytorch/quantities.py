@@ -50,10 +50,16 @@ class Measured:
         """An exact count (bytes, parameters, flipped predictions): its interval is the value itself."""
         return cls(value, unit, value, value, 1)
 
+    def scaled(self, factor: float, unit: str) -> Measured:
+        """The same measurement in another unit, interval included."""
+        low, high = (None if end is None else end * factor for end in (self.low, self.high))
+        return Measured(self.value * factor, unit, low, high, self.n, self.bound)
+
     def __str__(self) -> str:
         text = self.bound + (" " if self.bound else "") + format_value(self.value, self.unit)
         if self.low is not None and self.high is not None and (self.low, self.high) != (self.value, self.value):
-            text += f" [{format_range(self.low, self.high, self.unit)}]"
+            factor, _ = _scale(self.value, self.unit)
+            text += f" [{_digits(self.low / factor)} to {_digits(self.high / factor)}]"
         return text
 
 
@@ -131,8 +137,3 @@ def format_value(value: float, unit: str) -> str:
     factor, name = _scale(value, unit)
     return _join(_digits(value / factor), name)
 
-
-def format_range(low: float, high: float, unit: str) -> str:
-    """An interval in one unit, scaled by its upper end."""
-    factor, name = _scale(max(abs(low), abs(high)), unit)
-    return _join(f"{_digits(low / factor)} to {_digits(high / factor)}", name)

@@ -392,6 +392,13 @@ class Breakeven:
     status: str
     pays_from: Measured | None
 
+    @property
+    def answer(self) -> Measured | str:
+        """The crossing, or in words why there is none."""
+        if self.pays_from is not None:
+            return self.pays_from
+        return "at no size raced" if self.status == "never" else "undecided"
+
 
 def breakeven(
     make_a: Callable[[Any], Call],
