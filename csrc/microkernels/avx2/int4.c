@@ -1,0 +1,3 @@
+#include "microkernels/int4.h"
+
+const tt_int4_kernels tt_int4_avx2 = {0};

@@ -1,0 +1,3 @@
+#include "microkernels/sparse.h"
+
+const tt_sparse_kernels tt_sparse_avx512 = {0};

@@ -1,0 +1,3 @@
+#include "microkernels/attention.h"
+
+const tt_attention_kernels tt_attention_scalar = {0};

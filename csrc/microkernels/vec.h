@@ -1,0 +1,220 @@
+/* The vocabulary that kernels written once for every level use: a vector of VF_N floats and what can be
+ * done with it. Compiled with the flags of one level, chosen by TT_LEVEL_AVX512, _AVX2, _NEON or _SCALAR.
+ *
+ *   vf_max(a, b) is a > b ? a : b, and vf_min(a, b) is a < b ? a : b: b where either is NaN, on every level.
+ *   vf_fma(a, b, c) is a * b + c, fused where the CPU does that (everywhere but scalar).
+ *   vf_load_n and vf_store_n touch n < VF_N floats; the lanes beyond are zero.
+ *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
+ *   vf_where(m, a, b) takes a where the mask is set. */
+#ifndef TT_VEC_H
+#define TT_VEC_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TT_JOIN_(a, b) a##_##b
+#define TT_JOIN(a, b) TT_JOIN_(a, b)
+#define TT_FOR_LEVEL(name) TT_JOIN(name, TT_LEVEL) /* tt_matmul -> tt_matmul_avx2 */
+
+#if defined(_MSC_VER)
+#define TT_INLINE static __forceinline
+#define TT_UNROLL
+#else
+#define TT_INLINE static inline __attribute__((always_inline, unused))
+#define TT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#if defined(TT_LEVEL_AVX512)
+
+#include <immintrin.h>
+enum { VF_N = 16 };
+typedef __m512 vf;
+typedef __mmask16 vmask;
+
+TT_INLINE __mmask16 tt_first(size_t n) { return (__mmask16)((1u << n) - 1); }
+TT_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+TT_INLINE vf vf_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(tt_first(n), p); }
+TT_INLINE void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+TT_INLINE void vf_store_n(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, tt_first(n), a); }
+TT_INLINE vf vf_set(float a) { return _mm512_set1_ps(a); }
+TT_INLINE vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+TT_INLINE vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+TT_INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+TT_INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+TT_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+TT_INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+TT_INLINE vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+TT_INLINE vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+TT_INLINE vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+TT_INLINE vf vf_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+TT_INLINE vf vf_power_of_two(vf n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
+TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
+{
+    __m512i bit = _mm512_set1_epi32((int)0x80000000);
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(bit, _mm512_castps_si512(sign),
+                                                         _mm512_castps_si512(magnitude), 0xca));
+}
+TT_INLINE vmask vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+TT_INLINE float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
+TT_INLINE float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
+
+#elif defined(TT_LEVEL_AVX2)
+
+#include <immintrin.h>
+enum { VF_N = 8 };
+typedef __m256 vf;
+typedef __m256 vmask;
+
+TT_INLINE __m256i tt_first(size_t n)
+{
+    static const int32_t bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
+    return _mm256_loadu_si256((const __m256i *)(bits + 8 - n));
+}
+TT_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
+TT_INLINE vf vf_load_n(const float *p, size_t n) { return _mm256_maskload_ps(p, tt_first(n)); }
+TT_INLINE void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
+TT_INLINE void vf_store_n(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, tt_first(n), a); }
+TT_INLINE vf vf_set(float a) { return _mm256_set1_ps(a); }
+TT_INLINE vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+TT_INLINE vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+TT_INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+TT_INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+TT_INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
+TT_INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); }
+TT_INLINE vf vf_min(vf a, vf b) { return _mm256_min_ps(a, b); }
+TT_INLINE vf vf_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+TT_INLINE vf vf_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+TT_INLINE vf vf_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+TT_INLINE vf vf_power_of_two(vf n)
+{
+    __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
+}
+TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
+{
+    __m256 bit = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_and_ps(bit, sign), _mm256_andnot_ps(bit, magnitude));
+}
+TT_INLINE vmask vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+TT_INLINE float vf_sum(vf a)
+{
+    __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+TT_INLINE float vf_largest(vf a)
+{
+    __m128 s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+    return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+}
+
+#elif defined(TT_LEVEL_NEON)
+
+#include <arm_neon.h>
+enum { VF_N = 4 };
+typedef float32x4_t vf;
+typedef uint32x4_t vmask;
+
+TT_INLINE vf vf_load(const float *p) { return vld1q_f32(p); }
+TT_INLINE vf vf_load_n(const float *p, size_t n)
+{
+    float lanes[4] = {0, 0, 0, 0};
+    memcpy(lanes, p, n * sizeof(float));
+    return vld1q_f32(lanes);
+}
+TT_INLINE void vf_store(float *p, vf a) { vst1q_f32(p, a); }
+TT_INLINE void vf_store_n(float *p, vf a, size_t n)
+{
+    float lanes[4];
+    vst1q_f32(lanes, a);
+    memcpy(p, lanes, n * sizeof(float));
+}
+TT_INLINE vf vf_set(float a) { return vdupq_n_f32(a); }
+TT_INLINE vf vf_add(vf a, vf b) { return vaddq_f32(a, b); }
+TT_INLINE vf vf_sub(vf a, vf b) { return vsubq_f32(a, b); }
+TT_INLINE vf vf_mul(vf a, vf b) { return vmulq_f32(a, b); }
+TT_INLINE vf vf_div(vf a, vf b) { return vdivq_f32(a, b); }
+TT_INLINE vf vf_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }
+TT_INLINE vf vf_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+TT_INLINE vf vf_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+TT_INLINE vf vf_sqrt(vf a) { return vsqrtq_f32(a); }
+TT_INLINE vf vf_abs(vf a) { return vabsq_f32(a); }
+TT_INLINE vf vf_round(vf a) { return vrndnq_f32(a); }
+TT_INLINE vf vf_power_of_two(vf n)
+{
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127)), 23));
+}
+TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
+{
+    return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude);
+}
+TT_INLINE vmask vf_less(vf a, vf b) { return vcltq_f32(a, b); }
+TT_INLINE vf vf_where(vmask m, vf a, vf b) { return vbslq_f32(m, a, b); }
+TT_INLINE float vf_sum(vf a) { return vaddvq_f32(a); }
+TT_INLINE float vf_largest(vf a) { return vmaxvq_f32(a); }
+
+#else
+
+enum { VF_N = 1 };
+typedef float vf;
+typedef int vmask;
+
+TT_INLINE vf vf_load(const float *p) { return *p; }
+TT_INLINE vf vf_load_n(const float *p, size_t n) { return n ? *p : 0.0f; }
+TT_INLINE void vf_store(float *p, vf a) { *p = a; }
+TT_INLINE void vf_store_n(float *p, vf a, size_t n) { if (n) *p = a; }
+TT_INLINE vf vf_set(float a) { return a; }
+TT_INLINE vf vf_add(vf a, vf b) { return a + b; }
+TT_INLINE vf vf_sub(vf a, vf b) { return a - b; }
+TT_INLINE vf vf_mul(vf a, vf b) { return a * b; }
+TT_INLINE vf vf_div(vf a, vf b) { return a / b; }
+TT_INLINE vf vf_fma(vf a, vf b, vf c) { return a * b + c; }
+TT_INLINE vf vf_max(vf a, vf b) { return a > b ? a : b; }
+TT_INLINE vf vf_min(vf a, vf b) { return a < b ? a : b; }
+TT_INLINE vf vf_sqrt(vf a) { return sqrtf(a); }
+TT_INLINE vf vf_abs(vf a) { return fabsf(a); }
+TT_INLINE vf vf_round(vf a) { return rintf(a); }
+TT_INLINE vf vf_power_of_two(vf n)
+{
+    /* Through int64: a NaN or an overlarge n is the caller's mistake, but must not be undefined here. */
+    uint32_t bits = (n >= -126.0f && n <= 127.0f) ? (uint32_t)((int32_t)n + 127) << 23 : 0x7fc00000u;
+    float result;
+    memcpy(&result, &bits, sizeof result);
+    return result;
+}
+TT_INLINE vf vf_copy_sign(vf magnitude, vf sign) { return copysignf(magnitude, sign); }
+TT_INLINE vmask vf_less(vf a, vf b) { return a < b; }
+TT_INLINE vf vf_where(vmask m, vf a, vf b) { return m ? a : b; }
+TT_INLINE float vf_sum(vf a) { return a; }
+TT_INLINE float vf_largest(vf a) { return a; }
+
+#endif
+
+/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN.
+ *
+ * x = n ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^n e^r. ln 2 is split in two so that r is exact to the last
+ * bit (Cody and Waite); e^r is its Taylor polynomial, economised to degree 6. 2^n is applied in two factors,
+ * since n reaches beyond the exponents that one float can hold. */
+TT_INLINE vf vf_exp(vf x)
+{
+    x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
+    vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
+    vf r = vf_fma(n, vf_set(-0x1.62e400p-1f), x);
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set(1.0f / 720);
+    p = vf_fma(p, r, vf_set(1.0f / 120));
+    p = vf_fma(p, r, vf_set(1.0f / 24));
+    p = vf_fma(p, r, vf_set(1.0f / 6));
+    p = vf_fma(p, r, vf_set(0.5f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    vf half = vf_round(vf_mul(n, vf_set(0.5f)));
+    return vf_mul(vf_mul(p, vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+}
+
+#endif

@@ -1,0 +1,7 @@
+#include "python/args.h"
+
+static PyMethodDef methods[] = {
+    {NULL, NULL, 0, NULL},
+};
+
+int tt_register_int4(PyObject *module) { return PyModule_AddFunctions(module, methods); }

@@ -1,0 +1,52 @@
+/* The C API of TinyTorch: one prototype for each operation, shapes in the comment above it.
+ *
+ * Arrays are float32, row-major and contiguous unless said otherwise. Functions return TT_OK or a
+ * status; they never print, exit or touch Python, and may be called from several threads at once. */
+#ifndef TINYTORCH_H
+#define TINYTORCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum { TT_OK = 0, TT_OUT_OF_MEMORY = 1, TT_BAD_VALUE = 2 } tt_status;
+
+typedef enum { TT_NONE = 0, TT_RELU = 1, TT_GELU = 2 } tt_activation;
+
+/* runtime ------------------------------------------------------------------------------------- */
+
+/* Chooses the CPU level: NULL for the best there is, or the name of one this machine has. */
+tt_status tt_select_level(const char *name);
+const char *tt_level_name(void);
+/* The levels built in that this CPU can run, best first; NULL ends the list. */
+const char *const *tt_available_levels(void);
+
+int tt_get_num_threads(void);
+void tt_set_num_threads(int count); /* at least 1; the caller counts as one */
+
+/* Runs `iterations` rounds of independent fused multiply-adds in registers; returns the FLOPs done. */
+double tt_run_fma(size_t iterations);
+/* Reads n floats once, as fast as one thread can; returns their sum so that nothing is optimised away. */
+float tt_run_read(const float *x, size_t n);
+
+/* matmul -------------------------------------------------------------------------------------- */
+
+/* A matrix in memory: element (i, j) is data[i * row_stride + j * column_stride]. A transpose swaps strides. */
+typedef struct {
+    const float *data;
+    size_t row_stride, column_stride;
+} tt_matrix;
+
+/* c (batch, m, n) = a (batch, m, k) @ b (batch, k, n); a batch step of 0 uses one matrix for the whole batch. */
+tt_status tt_matmul_f32(size_t batch, size_t m, size_t n, size_t k, tt_matrix a, size_t a_batch_step,
+                        tt_matrix b, size_t b_batch_step, float *c);
+
+/* Weights packed once: the panels that the micro-kernel reads, for use as b. */
+size_t tt_packed_size_f32(size_t k, size_t n); /* in floats */
+void tt_pack_f32(size_t k, size_t n, tt_matrix b, float *packed);
+void tt_unpack_f32(size_t k, size_t n, const float *packed, float *b);
+
+/* y (m, n) = activation(x (m, k) @ w (k, n) + bias (n)); exactly one of w.data and packed is not NULL. */
+tt_status tt_linear_f32(size_t m, size_t n, size_t k, const float *x, tt_matrix w, const float *packed,
+                        const float *bias, tt_activation activation, float *y);
+
+#endif
