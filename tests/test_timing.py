@@ -6,8 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from tinytorch import timing
-from tinytorch.timing import Measured, breakeven, interval, noise_floor, race, race_many
+from tinytorch import intervals, timing
+from tinytorch.intervals import interval
+from tinytorch.quantities import Measured, Modelled, Quoted
+from tinytorch.timing import breakeven, noise_floor, race, race_many
 
 
 class FakeMachine:
@@ -57,7 +59,10 @@ def test_rounds_alternate_their_order():
 def test_short_functions_are_repeated_until_a_sample_is_long_enough():
     fake = FakeMachine()
     races = race_many(
-        {"short": fake.function(100), "long": fake.function(5e7)}, rounds=3, sample_seconds=0.001, clock=fake.clock
+        {"short": fake.function(100), "long": fake.function(5e7)},
+        rounds=3,
+        sample_seconds=0.001,
+        clock=fake.clock,
     )
     assert races.repeats["short"] >= 10_000 and races.repeats["long"] == 1
     assert races.time("short").value == pytest.approx(100e-9)
@@ -66,8 +71,12 @@ def test_short_functions_are_repeated_until_a_sample_is_long_enough():
 def test_confidence_decides_the_least_number_of_rounds():
     fake = FakeMachine()
     a, b = fake.function(1e9), fake.function(1e9)
-    assert race(a, b, seconds=0.0, clock=fake.clock).ratio.n == timing.rounds_needed(0.95) == 6
-    assert race(a, b, seconds=0.0, claims=20, clock=fake.clock).ratio.n == timing.rounds_needed(1 - 0.05 / 20) == 10
+    assert race(a, b, seconds=0.0, clock=fake.clock).ratio.n == intervals.rounds_needed(0.95) == 6
+    assert (
+        race(a, b, seconds=0.0, claims=20, clock=fake.clock).ratio.n
+        == intervals.rounds_needed(1 - 0.05 / 20)
+        == 10
+    )
 
 
 def test_racing_identical_code_is_undecided():
@@ -93,13 +102,16 @@ def test_interval_covers_the_true_median(n):
     """95 % intervals of noisy logs hold the truth in about 95 % of trials, also with few samples."""
     rng = np.random.default_rng(n)
     trials = 400
-    held = sum(low <= 0.5 <= high for low, high in (interval(0.5 + 0.2 * rng.standard_normal(n)) for _ in range(trials)))
+    held = sum(
+        low <= 0.5 <= high
+        for low, high in (interval(0.5 + 0.2 * rng.standard_normal(n)) for _ in range(trials))
+    )
     assert held / trials > 0.92
 
 
 def test_interval_widens_with_confidence_and_claims():
     samples = np.random.default_rng(0).standard_normal(40)
-    narrow, wide = interval(samples, 0.95), interval(samples, timing.corrected(0.95, 50))
+    narrow, wide = interval(samples, 0.95), interval(samples, intervals.corrected(0.95, 50))
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
@@ -108,9 +120,11 @@ def test_interval_is_deterministic():
     assert interval(samples) == interval(samples)
 
 
-@pytest.mark.parametrize("degrees, quantile", [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (7, 2.365), (10, 2.228)])
+@pytest.mark.parametrize(
+    "degrees, quantile", [(1, 12.706), (2, 4.303), (3, 3.182), (4, 2.776), (7, 2.365), (10, 2.228)]
+)
 def test_student_quantile_agrees_with_the_tables(degrees, quantile):
-    assert timing._student_quantile(0.95, degrees) == pytest.approx(quantile, abs=1e-3)
+    assert intervals.student_quantile(0.95, degrees) == pytest.approx(quantile, abs=1e-3)
 
 
 def test_one_round_claims_nothing():
@@ -131,9 +145,13 @@ def test_breakeven_finds_a_known_crossing():
     """a costs n², b costs 90 n: they cross at n = 90."""
     fake = FakeMachine(noise=0.03)
     found = breakeven(
-        lambda n: fake.function(1e3 * n * n), lambda n: fake.function(90e3 * n), [16, 32, 64, 128, 256],
-        unit="rows", rounds=15, clock=fake.clock,
-    )  # fmt: skip
+        lambda n: fake.function(1e3 * n * n),
+        lambda n: fake.function(90e3 * n),
+        [16, 32, 64, 128, 256],
+        unit="rows",
+        rounds=15,
+        clock=fake.clock,
+    )
     assert found.status == "crosses"
     assert found.pays_from.low <= 90 <= found.pays_from.high
     assert found.pays_from.value == pytest.approx(90, rel=0.1)
@@ -144,9 +162,14 @@ def test_breakeven_on_a_linear_scale():
     """Sparse time falls with sparsity s as 2 (1 − s), dense stays at 1: they cross at 0.5."""
     fake = FakeMachine(noise=0.01)
     found = breakeven(
-        lambda s: fake.function(1e7), lambda s: fake.function(2e7 * (1 - s)), [0.1, 0.3, 0.7, 0.9],
-        scale="linear", step=0.05, rounds=10, clock=fake.clock,
-    )  # fmt: skip
+        lambda s: fake.function(1e7),
+        lambda s: fake.function(2e7 * (1 - s)),
+        [0.1, 0.3, 0.7, 0.9],
+        scale="linear",
+        step=0.05,
+        rounds=10,
+        clock=fake.clock,
+    )
     assert found.pays_from.value == pytest.approx(0.5, abs=0.02)
 
 
@@ -155,7 +178,12 @@ def test_breakeven_takes_the_last_crossing():
     fake = FakeMachine()
     cost = {10: 1e6, 20: 4e6, 40: 1e6, 80: 1e6}
     found = breakeven(
-        lambda n: fake.function(2e6), lambda n: fake.function(cost[n]), list(cost), refine=0, rounds=8, clock=fake.clock
+        lambda n: fake.function(2e6),
+        lambda n: fake.function(cost[n]),
+        list(cost),
+        refine=0,
+        rounds=8,
+        clock=fake.clock,
     )
     assert 20 < found.pays_from.value < 40
 
@@ -164,16 +192,29 @@ def test_breakeven_takes_the_last_crossing():
 def test_breakeven_outside_the_sizes(factor, status):
     fake = FakeMachine(noise=0.02)
     found = breakeven(
-        lambda n: fake.function(1e5 * n), lambda n: fake.function(1e5 * n * factor), [10, 20], rounds=8, clock=fake.clock
+        lambda n: fake.function(1e5 * n),
+        lambda n: fake.function(1e5 * n * factor),
+        [10, 20],
+        rounds=8,
+        clock=fake.clock,
     )
     assert found.status == status
-    assert (found.pays_from is None) if status == "never" else (found.pays_from.bound == "≤" and found.pays_from.value == 10)
+    assert (
+        (found.pays_from is None)
+        if status == "never"
+        else (found.pays_from.bound == "≤" and found.pays_from.value == 10)
+    )
 
 
 def test_breakeven_of_equals_is_undecided():
     fake = FakeMachine(noise=0.05)
     found = breakeven(
-        lambda n: fake.function(1e6), lambda n: fake.function(1e6), [10, 20, 40], rounds=10, refine=0, clock=fake.clock
+        lambda n: fake.function(1e6),
+        lambda n: fake.function(1e6),
+        [10, 20, 40],
+        rounds=10,
+        refine=0,
+        clock=fake.clock,
     )
     assert found.status == "undecided"
 
@@ -216,7 +257,9 @@ def test_bandwidth_counts_the_bytes_read(monkeypatch):
     monkeypatch.setattr(
         timing.kernels, "run_read", lambda array: fake.function(array.nbytes / 20)(), raising=False
     )
-    assert timing.measure_bandwidth(2**20, seconds=0.01, clock=fake.clock).value == pytest.approx(20, rel=1e-3)
+    assert timing.measure_bandwidth(2**20, seconds=0.01, clock=fake.clock).value == pytest.approx(
+        20, rel=1e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,8 +274,8 @@ def test_bandwidth_counts_the_bytes_read(monkeypatch):
         (lambda: interval([]), "no samples"),
         (lambda: Measured(1.0, "s", n=0), "n is the number of samples"),
         (lambda: Measured(1.0, "s", bound="~"), "bound"),
-        (lambda: timing.Modelled(1.0, "s", ""), "formula"),
-        (lambda: timing.Quoted(1.0, "s", ""), "source"),
+        (lambda: Modelled(1.0, "s", ""), "formula"),
+        (lambda: Quoted(1.0, "s", ""), "source"),
     ],
 )
 def test_bad_arguments_are_explained(call, message):
@@ -248,7 +291,7 @@ def test_bad_arguments_are_explained(call, message):
         (Measured(64, "rows", bound="≤"), "≤ 64 rows"),
         (Measured.count(2 * 2**20, "B"), "2 MiB"),
         (Measured(12345.6, "×"), "12,346×"),
-        (timing.Modelled(0.0, "s", "0 s"), "0 ns"),
+        (Modelled(0.0, "s", "0 s"), "0 ns"),
     ],
 )
 def test_quantities_read_well(quantity, text):

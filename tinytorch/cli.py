@@ -34,10 +34,20 @@ def _parser() -> argparse.ArgumentParser:
 
     report = commands.add_parser("report", help="measure what each optimization is worth on this machine")
     effort = report.add_mutually_exclusive_group()
-    effort.add_argument("--quick", dest="effort", action="store_const", const="quick", help="under 45 seconds, wider intervals")
-    effort.add_argument("--thorough", dest="effort", action="store_const", const="thorough", help="more samples, larger sizes")
+    effort.add_argument(
+        "--quick",
+        dest="effort",
+        action="store_const",
+        const="quick",
+        help="under 45 seconds, wider intervals",
+    )
+    effort.add_argument(
+        "--thorough", dest="effort", action="store_const", const="thorough", help="more samples, larger sizes"
+    )
     report.add_argument("--only", nargs="+", metavar="NAME", default=[], help="only these experiments")
-    report.add_argument("--out", type=Path, default=Path("tinytorch-report"), metavar="DIR", help="where the files go")
+    report.add_argument(
+        "--out", type=Path, default=Path("tinytorch-report"), metavar="DIR", help="where the files go"
+    )
     report.add_argument("--json", action="store_true", help="print the record as JSON instead of tables")
     report.add_argument("--threads", type=_positive, metavar="N", help="threads for the kernels")
     report.set_defaults(run=_report, effort="normal")
@@ -64,7 +74,9 @@ def _report(options: argparse.Namespace) -> int:
         experiments.load(name)
     report.prepare_folder(options.out)
     with _progress_bar() as progress:
-        record = experiments.run(options.only, effort=options.effort, threads=options.threads, progress=progress)
+        record = experiments.run(
+            options.only, effort=options.effort, threads=options.threads, progress=progress
+        )
     written = report.save(record, options.out)
     if options.json:
         print(experiments.to_json(record))
@@ -81,8 +93,14 @@ def _progress_bar() -> Iterator[Callable[[float, str], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn(), TextColumn("{task.description}"))
-    # A bar that redraws from a thread of its own would disturb what is being timed: it is drawn only when told to.
+    columns = (
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    # A bar that redraws from a thread of its own would disturb what is being timed: it is drawn only when
+    # told to.
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as bar:
         task = bar.add_task("", total=1.0)
 

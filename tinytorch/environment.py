@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch import kernels, timing
+from tinytorch.quantities import Measured
 
 OPTIONAL = ("matplotlib", "rich", "tqdm")
 
@@ -28,7 +29,7 @@ class Check:
 
 
 def describe() -> dict[str, Any]:
-    """The machine as plain data: what `timing.machine` tells, and CPU levels, caches, compiler. No host and no user."""
+    """`timing.machine` and more as plain data: levels, caches, compiler. No host and no user."""
     info = kernels.cpu_info()
     return {
         **timing.machine(),
@@ -63,13 +64,18 @@ def install_command() -> str:
 def check() -> list[Check]:
     """Everything `tinytorch doctor` reports, in its order."""
     about = describe()
-    caches = ", ".join(f"{name} {timing.Measured.count(size, 'B')}" for name, size in about["caches"].items())
+    caches = ", ".join(f"{name} {Measured.count(size, 'B')}" for name, size in about["caches"].items())
     checks = [
         Check("Python", about["python"]),
         Check("NumPy", np.__version__),
         Check("TinyTorch", str(about["tinytorch"])),
         Check("CPU", f"{about['cpu'] or about['architecture']}, {about['cores']} cores"),
-        Check("CPU levels found", ", ".join(about["levels"]) or "none", bool(about["levels"]), "pip install -e ."),
+        Check(
+            "CPU levels found",
+            ", ".join(about["levels"]) or "none",
+            bool(about["levels"]),
+            "pip install -e .",
+        ),
         Check("CPU level used", about["level"] + (" (TINYTORCH_CPU)" if about["level cap"] else "")),
         Check("caches", caches or "unknown"),
         Check("threads", str(about["threads"])),

@@ -1,14 +1,15 @@
 """Numbers that know where they come from.
 
-A figure that anyone is shown is `Measured` on this machine in this run, `Modelled` by a stated formula, or `Quoted` from a
-stated source. The report accepts nothing else, so a number without an origin cannot be printed.
+A figure that anyone is shown is `Measured` on this machine in this run, `Modelled` by a stated formula, or
+`Quoted` from a stated source. The report accepts nothing else, so a number without an origin cannot be
+printed.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Union
+from typing import ClassVar
 
 BOUNDS = ("", "≤", "≥")
 
@@ -41,7 +42,9 @@ class Measured:
 
     def __post_init__(self) -> None:
         if self.n < 1:
-            raise ValueError(f"Measured: n is the number of samples behind the value, so at least 1, got {self.n}")
+            raise ValueError(
+                f"Measured: n is the number of samples behind the value, so at least 1, got {self.n}"
+            )
         if self.bound not in BOUNDS:
             raise ValueError(f"Measured: bound must be one of {BOUNDS}, got {self.bound!r}")
 
@@ -57,7 +60,11 @@ class Measured:
 
     def __str__(self) -> str:
         text = self.bound + (" " if self.bound else "") + format_value(self.value, self.unit)
-        if self.low is not None and self.high is not None and (self.low, self.high) != (self.value, self.value):
+        if (
+            self.low is not None
+            and self.high is not None
+            and (self.low, self.high) != (self.value, self.value)
+        ):
             factor, _ = _scale(self.value, self.unit)
             text += f" [{_digits(self.low / factor)} to {_digits(self.high / factor)}]"
         return text
@@ -74,7 +81,9 @@ class Modelled:
 
     def __post_init__(self) -> None:
         if not self.formula:
-            raise ValueError("Modelled: say the formula that gave the value, e.g. formula='sum of time per token'")
+            raise ValueError(
+                "Modelled: say the formula that gave the value, e.g. formula='sum of time per token'"
+            )
 
     def __str__(self) -> str:
         return format_value(self.value, self.unit)
@@ -91,13 +100,15 @@ class Quoted:
 
     def __post_init__(self) -> None:
         if not self.source:
-            raise ValueError("Quoted: name the source that published the value, e.g. a paper or a page's address")
+            raise ValueError(
+                "Quoted: name the source that published the value, e.g. a paper or a page's address"
+            )
 
     def __str__(self) -> str:
         return format_value(self.value, self.unit)
 
 
-Quantity = Union[Measured, Modelled, Quoted]
+Quantity = Measured | Modelled | Quoted
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")),
@@ -136,4 +147,3 @@ def format_value(value: float, unit: str) -> str:
     """`value` with its unit, scaled for reading: seconds as ms or µs, bytes as KiB or MiB."""
     factor, name = _scale(value, unit)
     return _join(_digits(value / factor), name)
-

@@ -1,15 +1,16 @@
-"""Timing that a sceptic can accept: race two functions, find where one starts to pay, measure this machine's ceilings.
+"""Timing that a sceptic can accept: races, break-even points and this machine's ceilings.
 
 How a race is run, and why:
 
-- The contenders take turns (A B B A …), so that a machine that slows down slows both; the *ratio within a round* is what
-  counts. Running all of A and then all of B would credit the drift to one of them.
-- How often each round repeats a short function, and how many rounds there are, is fixed before the first sample that counts.
-  Nothing is run again until it passes.
-- The estimate is the median of the rounds' ratios, its interval an expanded percentile bootstrap with a fixed seed; with too
-  few rounds for that (`rounds_needed`), Student's t on the logarithms, which is wider.
+- The contenders take turns (A B B A …), so that a machine that slows down slows both; the *ratio within a
+  round* is what counts. Running all of A and then all of B would credit the drift to one of them.
+- How often each round repeats a short function, and how many rounds there are, is fixed before the first
+  sample that counts. Nothing is run again until it passes.
+- The estimate is the median of the rounds' ratios, its interval an expanded percentile bootstrap with a fixed
+  seed; with too few rounds for that (`rounds_needed`), Student's t on the logarithms, which is wider.
 - Racing a function against itself gives the noise floor. A verdict needs the whole interval beyond it.
-- Many claims in one report make one of them false sooner; `claims` widens every interval accordingly (Bonferroni).
+- Many claims in one report make one of them false sooner; `claims` widens every interval accordingly
+  (Bonferroni).
 """
 
 from __future__ import annotations
@@ -27,127 +28,27 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch import kernels
-from tinytorch.quantities import Measured, Modelled, Quantity, Quoted
-
-__all__ = [
-    "Breakeven", "Measured", "Modelled", "Quantity", "Quoted", "Race", "Races", "breakeven", "interval", "machine",
-    "measure_bandwidth", "measure_peak", "noise_floor", "race", "race_many", "rounds_needed",
-]  # fmt: skip
+from tinytorch import intervals, kernels
+from tinytorch.intervals import CONFIDENCE
+from tinytorch.quantities import Measured
 
 Clock = Callable[[], int]
 Call = Callable[[], Any]
 
-CONFIDENCE = 0.95
 SAMPLE_SECONDS = 0.002  # a sample this long makes the clock's own cost (about 50 ns) vanish
 MAX_ROUNDS = 200
-RESAMPLES = 2000
 
 
-# ---- statistics -------------------------------------------------------------------------------------------------------------
-
-
-def rounds_needed(confidence: float = CONFIDENCE) -> int:
-    """The fewest samples whose smallest and largest value enclose the true median with this confidence: 1 − 2^(1−n)."""
-    return 1 + math.ceil(-math.log2(1.0 - confidence))
-
-
-def corrected(confidence: float, claims: int) -> float:
-    """The confidence each of `claims` intervals needs for all of them to hold together (Bonferroni)."""
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, got {confidence}")
-    if claims < 1:
-        raise ValueError(f"claims is how many statements the report makes, so at least 1, got {claims}")
-    return 1.0 - (1.0 - confidence) / claims
-
-
-def interval(
-    samples: Sequence[float] | np.ndarray,
-    confidence: float = CONFIDENCE,
-    statistic: Callable[..., np.ndarray] = np.median,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Confidence interval of a statistic of independent samples.
-
-    Parameters
-    ----------
-    samples : (n,) real numbers
-        For positive quantities such as times and ratios, pass their logarithms.
-    statistic : np.median or np.mean
-        Anything that takes ``axis=1``.
-
-    Returns
-    -------
-    low, high : float
-        Expanded percentile bootstrap (Hesterberg 2015, "What teachers should know about the bootstrap"): the plain percentile
-        interval is too narrow for a dozen samples. Student's t with fewer than `rounds_needed(confidence)`; infinite for one.
-    """
-    samples = np.asarray(samples, dtype=np.float64)
-    n = samples.size
-    if n == 0:
-        raise ValueError("interval: no samples to take an interval of; give at least one")
-    if n < rounds_needed(confidence):
-        centre = float(np.mean(samples))
-        if n == 1:
-            return -math.inf, math.inf
-        half = _student_quantile(confidence, n - 1) * float(np.std(samples, ddof=1)) / math.sqrt(n)
-        return centre - half, centre + half
-    statistics = _resampled(samples, _resamples(confidence, n), statistic, seed)
-    tail = _tail(confidence, n)
-    low, high = np.quantile(statistics, [tail, 1.0 - tail])
-    return float(low), float(high)
-
-
-def _resamples(confidence: float, n: int) -> int:
-    """Enough resamples to see the tails that `confidence` asks for."""
-    return max(RESAMPLES, min(math.ceil(20 / _tail(confidence, n)), 20_000))
-
-
-def _resampled(
-    samples: np.ndarray, resamples: int, statistic: Callable[..., np.ndarray] = np.median, seed: int = 0
-) -> np.ndarray:
-    """The statistic of each bootstrap resample."""
-    chosen = np.random.default_rng(seed).integers(0, samples.size, (resamples, samples.size))
-    return statistic(samples[chosen], axis=1)
-
-
-def _tail(confidence: float, n: int) -> float:
-    """The share of resamples beyond each end of the interval, for `n` samples."""
-    quantile = math.sqrt(n / (n - 1)) * _student_quantile(confidence, n - 1)
-    return math.erfc(quantile / math.sqrt(2)) / 2
-
-
-def _student_quantile(confidence: float, degrees: int) -> float:
-    """Two-sided quantile of Student's t, by bisection on the finite series of Abramowitz & Stegun 26.7.3 and 26.7.4."""
-
-    def enclosed(angle: float) -> float:
-        sine, cosine = math.sin(angle), math.cos(angle)
-        odd = degrees % 2
-        term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-        for step in range(degrees // 2):
-            total += term
-            term *= cosine * cosine * (2 * step + 1 + odd) / (2 * step + 2 + odd)
-        return 2 / math.pi * (angle + sine * total) if odd else sine * total
-
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if enclosed(middle) < confidence else (low, middle)
-    return math.sqrt(degrees) * math.tan(low)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+# ---- records ----
 
 
 def _measured_log(logs: np.ndarray, unit: str, confidence: float) -> Measured:
     """Median of a positive quantity, given by its logarithms, with its interval."""
-    low, high = interval(logs, confidence)
-    bounds = (math.exp(low), math.exp(high)) if math.isfinite(low) else (None, None)
-    return Measured(math.exp(float(np.median(logs))), unit, *bounds, n=logs.size)
-
-
-# ---- records ----------------------------------------------------------------------------------------------------------------
+    low, high = intervals.interval(logs, confidence)
+    value = math.exp(float(np.median(logs)))
+    if logs.size == 1:
+        return Measured(value, unit)
+    return Measured(value, unit, math.exp(low), math.exp(high), logs.size)
 
 
 def machine() -> dict[str, Any]:
@@ -227,7 +128,7 @@ class Races:
 
 
 def verdict(ratio: Measured, noise: float = 1.0) -> str:
-    """``"faster"`` or ``"slower"`` when the whole interval lies beyond the noise floor, else ``"undecided"``."""
+    """``"faster"`` or ``"slower"`` when the whole interval is beyond the noise, else ``"undecided"``."""
     if ratio.low is None or ratio.high is None:
         return "undecided"
     if ratio.low > noise:
@@ -235,7 +136,7 @@ def verdict(ratio: Measured, noise: float = 1.0) -> str:
     return "slower" if ratio.high < 1.0 / noise else "undecided"
 
 
-# ---- racing -----------------------------------------------------------------------------------------------------------------
+# ---- racing ----
 
 
 @contextlib.contextmanager
@@ -291,11 +192,13 @@ def race_many(
     contenders : name → function of no arguments
         Give all the same courtesy: warm buffers, ``out=``, packed weights, the same threads.
     seconds : float
-        About how long the rounds may take altogether. Confidence comes first: at least `rounds_needed` rounds are run.
+        About how long the rounds may take altogether. Confidence comes first: at least `rounds_needed` rounds
+        are run.
     rounds : int, optional
         Exactly this many rounds instead.
     repeats : name → int, optional
-        Calls behind one sample. A name listed here is neither warmed up nor calibrated (for functions that take seconds).
+        Calls behind one sample. A name listed here is neither warmed up nor calibrated (for functions that
+        take seconds).
     sample_seconds : float
         How long one sample should take; shorter functions are repeated until it does.
     claims : int
@@ -314,16 +217,20 @@ def race_many(
         raise ValueError(f"race_many: a race needs at least two contenders, got {list(contenders)}")
     if rounds is not None and rounds < 1:
         raise ValueError(f"race_many: rounds must be at least 1, got {rounds}")
-    confidence = corrected(confidence, claims)
+    confidence = intervals.corrected(confidence, claims)
     fixed = dict(repeats or {})
     with _collector_off():
         calibrated = {
-            name: _calibrate(call, sample_seconds, clock) for name, call in contenders.items() if name not in fixed
+            name: _calibrate(call, sample_seconds, clock)
+            for name, call in contenders.items()
+            if name not in fixed
         }
         counts = {name: fixed.get(name) or calibrated[name][0] for name in contenders}
         if rounds is None:
             one_round = sum(duration for _, duration in calibrated.values())
-            rounds = int(min(max(seconds / max(one_round, 1e-9), rounds_needed(confidence)), MAX_ROUNDS))
+            rounds = int(
+                min(max(seconds / max(one_round, 1e-9), intervals.rounds_needed(confidence)), MAX_ROUNDS)
+            )
         samples: dict[str, list[float]] = {name: [] for name in contenders}
         order = list(contenders)
         for _ in range(rounds):
@@ -359,7 +266,8 @@ def noise_floor(call: Call, **options: Any) -> tuple[float, Race]:
     Returns
     -------
     noise : float
-        The largest ratio in that race's interval, either way up: what identical code may show on this machine right now.
+        The largest ratio in that race's interval, either way up: what identical code may show on this machine
+        right now.
     race : Race
         The race itself, for the record.
     """
@@ -370,7 +278,7 @@ def noise_floor(call: Call, **options: Any) -> tuple[float, Race]:
     return max(high, 1.0 / low, 1.0), result
 
 
-# ---- break-even -------------------------------------------------------------------------------------------------------------
+# ---- break-even ----
 
 
 @dataclass(frozen=True)
@@ -381,9 +289,11 @@ class Breakeven:
     ----------
     sizes : the sizes raced, ascending
     races : the race at each size
-    status : ``"crosses"`` (inside the sizes), ``"always"`` (at every size raced), ``"never"`` (at none of the largest), or
+    status : ``"crosses"`` (inside the sizes), ``"always"`` (at every size raced), ``"never"`` (at none of the
+    largest), or
         ``"undecided"`` (the interval reaches past an end)
-    pays_from : the crossing with its interval; a bound when the interval reaches past an end, None when never or when nothing
+    pays_from : the crossing with its interval; a bound when the interval reaches past an end, None when never
+    or when nothing
         can be said
     """
 
@@ -415,8 +325,8 @@ def breakeven(
 ) -> Breakeven:
     """Find the size from which `make_b(size)` is faster than `make_a(size)` for good.
 
-    Both are raced at every size; then `refine` further sizes halve the bracket around the last crossing. The crossing is
-    interpolated, and its interval is a bootstrap over all the races at once.
+    Both are raced at every size; then `refine` further sizes halve the bracket around the last crossing. The
+    crossing is interpolated, and its interval is a bootstrap over all the races at once.
 
     Parameters
     ----------
@@ -445,7 +355,7 @@ def breakeven(
         if middle is None:
             break
         races[middle] = run(middle)
-    return locate(races, unit=unit, scale=scale, confidence=corrected(confidence, claims))
+    return locate(races, unit=unit, scale=scale, confidence=intervals.corrected(confidence, claims))
 
 
 def _bracket_middle(races: Mapping[float, Race], step: float, scale: str) -> float | None:
@@ -460,18 +370,24 @@ def _bracket_middle(races: Mapping[float, Race], step: float, scale: str) -> flo
     return middle if below < middle < above else None
 
 
-def locate(races: Mapping[float, Race], *, unit: str = "", scale: str = "log", confidence: float = CONFIDENCE) -> Breakeven:
+def locate(
+    races: Mapping[float, Race], *, unit: str = "", scale: str = "log", confidence: float = CONFIDENCE
+) -> Breakeven:
     """Where the ratio of races at several sizes crosses 1 for good, with a bootstrap interval."""
     sizes = sorted(races)
     positions = np.log(sizes) if scale == "log" else np.asarray(sizes, dtype=np.float64)
     ratios = [_log_ratios(races[size]) for size in sizes]
     fewest = min(len(logs) for logs in ratios)
     if fewest < 2:
-        raise ValueError("breakeven: one round at a size gives no interval; leave rounds to the default, or ask for more")
-    resamples = _resamples(confidence, fewest)
-    medians = np.stack([_resampled(logs, resamples, seed=index) for index, logs in enumerate(ratios)], axis=1)
+        raise ValueError(
+            "breakeven: one round at a size gives no interval; leave rounds to the default, or ask for more"
+        )
+    resamples = intervals.resamples_for(confidence, fewest)
+    medians = np.stack(
+        [intervals.resampled(logs, resamples, seed=index) for index, logs in enumerate(ratios)], axis=1
+    )
     crossings = _crossings(positions, medians)
-    tail = _tail(confidence, fewest)
+    tail = intervals.tail_share(confidence, fewest)
     # Order statistics, not interpolation: some crossings are infinite.
     low, value, high = np.quantile(crossings, [tail, 0.5, 1.0 - tail], method="nearest")
     n = sum(len(logs) for logs in ratios)
@@ -500,7 +416,7 @@ def _log_ratios(result: Race) -> np.ndarray:
 
 
 def _crossings(positions: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """For each row of log ratios the position after which they stay above 0: −inf for all above, +inf for none at the end."""
+    """Where each row of log ratios stays above 0 from: −inf for from the start, +inf for not at the end."""
     count = positions.size
     below = logs <= 0
     last = np.where(below.any(axis=1), count - 1 - np.argmax(below[:, ::-1], axis=1), -1)
@@ -512,11 +428,11 @@ def _crossings(positions: np.ndarray, logs: np.ndarray) -> np.ndarray:
     return np.where(last == -1, -np.inf, np.where(last == count - 1, np.inf, found))
 
 
-# ---- ceilings ---------------------------------------------------------------------------------------------------------------
+# ---- ceilings ----
 
 
 def _best_rate(run: Callable[[int], float], unit: str, seconds: float, clock: Clock) -> Measured:
-    """Best of several timed runs: whatever disturbs a ceiling can only lower it. The interval spans median to best."""
+    """Best of several runs, for whatever disturbs a ceiling lowers it. The interval spans median to best."""
     amount = 1
     while True:
         start = clock()
@@ -525,7 +441,7 @@ def _best_rate(run: Callable[[int], float], unit: str, seconds: float, clock: Cl
         if elapsed >= seconds * 1e9 / 20 or amount >= 2**40:
             break
         amount *= 2 if elapsed < 1000 else max(2, min(int(seconds * 1e9 / 15 / elapsed), 1000))
-    rates = []
+    rates: list[float] = []
     with _collector_off():
         deadline = clock() + seconds * 1e9
         while len(rates) < 5 or clock() < deadline:
@@ -537,7 +453,7 @@ def _best_rate(run: Callable[[int], float], unit: str, seconds: float, clock: Cl
 
 
 def measure_peak(threads: int = 1, *, seconds: float = 0.3, clock: Clock = time.perf_counter_ns) -> Measured:
-    """This machine's arithmetic ceiling in GFLOP/s: multiply-adds on registers alone, at the CPU level in use.
+    """The arithmetic ceiling in GFLOP/s: multiply-adds on registers alone, at the CPU level in use.
 
     Parameters
     ----------
@@ -549,7 +465,9 @@ def measure_peak(threads: int = 1, *, seconds: float = 0.3, clock: Clock = time.
 
     def run(iterations: int) -> float:
         done: list[float] = []
-        workers = [threading.Thread(target=lambda: done.append(kernels.run_fma(iterations))) for _ in range(threads)]
+        workers = [
+            threading.Thread(target=lambda: done.append(kernels.run_fma(iterations))) for _ in range(threads)
+        ]
         for worker in workers:
             worker.start()
         for worker in workers:

@@ -5,7 +5,8 @@ An experiment is a module with
 - ``CLAIMS``: how many statements with a verdict it makes,
 - ``SECONDS``: about how long it takes at each effort, for the progress bar,
 - ``describe()``: its `Section` with title, opening sentences and sources, and
-- ``measure(section, context)``: fills the section in as it goes, so that an interrupted run keeps what it has.
+- ``measure(section, context)``: fills the section in as it goes, so that an interrupted run keeps what it
+  has.
 
 `run` runs them and returns a `Record`. Experiments print nothing; `tinytorch.report` lays records out.
 """
@@ -15,16 +16,17 @@ from __future__ import annotations
 import importlib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import numpy as np
 
 from tinytorch import kernels, timing
 from tinytorch.experiments.context import EFFORTS, Context
+from tinytorch.experiments.context import threads as threads_in_use
 from tinytorch.experiments.records import Record, Section, from_json, to_json
 from tinytorch.experiments.storage import ModelCache, cache_folder
+from tinytorch.quantities import Measured
 
 __all__ = ["EFFORTS", "NAMES", "Context", "Record", "Section", "from_json", "load", "run", "to_json"]
 
@@ -69,13 +71,13 @@ def run(
     Returns
     -------
     Record
-        Its status is ``"complete"``; ``"partial"`` after Ctrl-C, with all that was measured until then; ``"failed"`` when an
-        experiment broke (the others still ran).
+        Its status is ``"complete"``; ``"partial"`` after Ctrl-C, with all that was measured until then;
+        ``"failed"`` when an experiment broke (the others still ran).
     """
     modules = {name: load(name) for name in (*NAMES, *names) if not names or name in names}
     if cache is None:
         cache = ModelCache(cache_folder())
-    with _threads(threads):
+    with threads_in_use(threads):
         claims = max(sum(module.CLAIMS for module in modules.values()), 1)
         context = Context(effort, kernels.get_num_threads(), claims=claims, cache=cache)
         record = Record(effort, timing.machine(), context.confidence, claims)
@@ -93,17 +95,6 @@ def run(
     return record
 
 
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = kernels.get_num_threads()
-    if count is not None:
-        kernels.set_num_threads(count)
-    try:
-        yield
-    finally:
-        kernels.set_num_threads(before)
-
-
 def _measure_machine(record: Record, context: Context) -> None:
     """The noise floor and the ceilings that everything else is held against."""
     a = np.random.default_rng(0).standard_normal((192, 192), dtype=np.float32)
@@ -111,12 +102,14 @@ def _measure_machine(record: Record, context: Context) -> None:
     context.noise, race = timing.noise_floor(
         lambda: kernels.matmul(a, a, out=out), seconds=context.choose(0.3, 1.0, 2.0)
     )
-    record.noise = timing.Measured(context.noise, "×", 1.0, context.noise, race.ratio.n)
+    record.noise = Measured(context.noise, "×", 1.0, context.noise, race.ratio.n)
     record.samples["noise floor"] = race
     seconds = context.choose(0.1, 0.3, 1.0)
     record.ceilings["peak, 1 thread"] = timing.measure_peak(1, seconds=seconds)
     if context.threads > 1:
-        record.ceilings[f"peak, {context.threads} threads"] = timing.measure_peak(context.threads, seconds=seconds)
+        record.ceilings[f"peak, {context.threads} threads"] = timing.measure_peak(
+            context.threads, seconds=seconds
+        )
     record.ceilings["memory read, 1 thread"] = timing.measure_bandwidth(seconds=seconds)
 
 
@@ -145,7 +138,7 @@ def _run_one(module: ModuleType, section: Section, context: Context) -> None:
     except KeyboardInterrupt:
         section.status = "partial"
         raise
-    except Exception as error:  # one broken experiment must not cost the others; it is shown, and the exit code tells
+    except Exception as error:  # must not cost the other experiments; it is shown, and the exit code tells
         section.status = "failed"
         where = traceback.extract_tb(error.__traceback__)[-1]
         section.error = f"{type(error).__name__} in {where.name}: {error}"

@@ -1,13 +1,14 @@
-"""What a fast kernel is worth: one matrix product from Python loops up to the packed, threaded kernel, and why each step pays."""
+"""What a fast kernel is worth: one matrix product from Python loops up to the packed, threaded kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
-from tinytorch import kernels, timing
-from tinytorch.experiments.context import Context
+from tinytorch import kernels
+from tinytorch.experiments.context import Context, threads
 from tinytorch.experiments.records import Chart, Section, Series, Source, Summary, Table
 from tinytorch.kernels import lessons
 
@@ -20,8 +21,18 @@ ROWS = "NumPy, row by column"
 KERNEL = "kernels.matmul"
 CEILING = "multiply-adds on registers"
 
+# For quick, normal and thorough. Loops over array elements take seconds for one product of 256.
+LADDER_SIZES = (128, 256, 256)
+PEAK_SIZES = ([64, 256, 512], [32, 64, 128, 256, 512, 1024], [32, 64, 128, 256, 512, 1024, 2048])
+IDEA_SIZES = ([32, 128, 256], [16, 32, 64, 128, 256, 512], [16, 32, 64, 128, 256, 512, 1024])
+ROUNDS = {ELEMENTS: (4, 4, 10), LISTS: (6, 10, 20), ROWS: (20, 20, 40)}
+
 # Which lesson is raced against which to find the size from which its idea pays.
-IDEAS = (("tiling", "reordered", "tiled"), ("packing", "vectorised", "packed"), ("threads", "packed", "threaded"))
+IDEAS = (
+    ("tiling", "reordered", "tiled"),
+    ("packing", "vectorised", "packed"),
+    ("threads", "packed", "threaded"),
+)
 
 HURTS = {
     "tiling": "the operands fit into the cache already",
@@ -36,14 +47,16 @@ def describe() -> Section:
         "acceleration",
         "Acceleration: one matrix product, from Python loops to the hardware's limit",
         [
-            "Every rung of this ladder computes the same product and does the same arithmetic. What changes is what surrounds "
-            "it: the interpreter's work for each number, the order in which memory is read, how many numbers one instruction "
-            "handles, how often a number is fetched again, how many cores take part.",
-            "It helps wherever a program multiplies matrices larger than a few dozen rows: linear layers, convolutions, "
-            "attention. It hurts when the matrices are tiny: packing copies both operands first, and waking a thread costs "
-            "microseconds, so small products are faster without either.",
-            "In production: the packing and register blocking shown here are those of GotoBLAS, which OpenBLAS and BLIS carry "
-            "on. NumPy's own wheels multiply with OpenBLAS; PyTorch on CPUs uses oneDNN or MKL, built on the same idea.",
+            "Every rung of this ladder computes the same product and does the same arithmetic. What changes "
+            "is what surrounds it: the interpreter's work for each number, the order in which memory is "
+            "read, how many numbers one instruction handles, how often a number is fetched again, how many "
+            "cores take part.",
+            "It helps wherever a program multiplies matrices larger than a few dozen rows: linear layers, "
+            "convolutions, attention. It hurts when the matrices are tiny: packing copies both operands "
+            "first, and waking a thread costs microseconds, so small products are faster without either.",
+            "In production: the packing and register blocking shown here are those of GotoBLAS, which "
+            "OpenBLAS and BLIS carry on. NumPy's own wheels multiply with OpenBLAS; PyTorch on CPUs uses "
+            "oneDNN or MKL, built on the same idea.",
         ],
         [
             Source(
@@ -51,11 +64,13 @@ def describe() -> Section:
                 "https://doi.org/10.1145/1356052.1356053",
             ),
             Source(
-                "Van Zee and van de Geijn, BLIS: a framework for rapidly instantiating BLAS functionality, ACM TOMS 2015",
+                "Van Zee and van de Geijn, BLIS: a framework for rapidly instantiating BLAS functionality, "
+                "ACM TOMS 2015",
                 "https://doi.org/10.1145/2764454",
             ),
             Source(
-                "Lam, Rothberg and Wolf, The cache performance and optimizations of blocked algorithms, ASPLOS 1991",
+                "Lam, Rothberg and Wolf, The cache performance and optimizations of blocked algorithms, "
+                "ASPLOS 1991",
                 "https://doi.org/10.1145/106972.106981",
             ),
             Source("OpenBLAS", "https://github.com/OpenMathLib/OpenBLAS"),
@@ -64,13 +79,15 @@ def describe() -> Section:
 
 
 def measure(section: Section, context: Context) -> None:
-    """Climb the ladder, hold the kernel against the machine's peak, find where tiling, packing and threads start to pay."""
+    """Climb the ladder, hold the kernel against the machine's peak, find where tiling, packing and threads
+    start to pay.
+    """
     _climb(section, context)
     _against_the_peak(section, context)
     _where_ideas_pay(section, context)
 
 
-# ---- the rungs in Python ----------------------------------------------------------------------------------------------------
+# ---- the rungs in Python ----
 
 
 def matmul_elements(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
@@ -105,7 +122,7 @@ def matmul_rows_by_columns(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> Non
             out[i, j] = a[i] @ b[:, j]
 
 
-# ---- measuring --------------------------------------------------------------------------------------------------------------
+# ---- measuring ----
 
 
 def _operands(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,9 +136,14 @@ def _operations(size: int) -> float:
     return 2.0 * size**3 / 1e9
 
 
-def _step_call(step: lessons.Step, size: int) -> Callable[[], object]:
-    a, b, out = _operands(size)
+def _step_call(step: lessons.Step, size: float) -> Callable[[], object]:
+    a, b, out = _operands(int(size))
     return lambda: step.call(a, b, out)
+
+
+def _kernel_call(size: int) -> Callable[[], object]:
+    a, b, out = _operands(size)
+    return lambda: kernels.matmul(a, b, out=out)
 
 
 def _ceiling() -> tuple[Callable[[], object], float]:
@@ -131,23 +153,28 @@ def _ceiling() -> tuple[Callable[[], object], float]:
 
 
 def _climb(section: Section, context: Context) -> None:
-    size = context.choose(128, 256, 256)
+    size = context.choose(*LADDER_SIZES)
     a, b, out = _operands(size)
     lists = a.tolist(), b.tolist()
     steps = lessons.matmul_steps()
     fast = {f"C, {step.name}": _step_call(step, size) for step in steps}
-    fast[KERNEL] = lambda: kernels.matmul(a, b, out=out)
+    fast[KERNEL] = _kernel_call(size)
     ceiling, ceiling_work = _ceiling()
     slow = {
-        ELEMENTS: (lambda: matmul_elements(a, b, out), context.choose(4, 4, 10)),
-        LISTS: (lambda: matmul_lists(*lists), context.choose(6, 10, 20)),
-        ROWS: (lambda: matmul_rows_by_columns(a, b, out), 20),
+        ELEMENTS: lambda: matmul_elements(a, b, out),
+        LISTS: lambda: matmul_lists(*lists),
+        ROWS: lambda: matmul_rows_by_columns(a, b, out),
     }
     # Each Python rung gets a race of its own with all the fast ones: few rounds where one call takes seconds.
     with_loops = {}
-    for index, (name, (call, rounds)) in enumerate(slow.items()):
+    for index, (name, call) in enumerate(slow.items()):
         context.progress(0.15 * index, f"{name}, size {size}")
-        with_loops[name] = context.race_many({name: call, **fast}, rounds=rounds, repeats={name: 1}, sample_seconds=0.01)
+        with_loops[name] = context.race_many(
+            {name: call, **fast},
+            rounds=context.choose(*ROUNDS[name]),
+            repeats={name: 1},
+            sample_seconds=0.01,
+        )
     context.progress(0.5, f"C steps, size {size}")
     among = context.race_many({**fast, CEILING: ceiling})
     section.samples["ladder"] = {**with_loops, "fast": among}
@@ -155,9 +182,18 @@ def _climb(section: Section, context: Context) -> None:
     work = _operations(size)
     table = Table(
         f"The ladder at {size} × {size}",
-        ["rung", "compiled with", "time", "speed", "share of peak", "over array elements", "over lists", "over row by column"],
-        note="Peak: multiply-adds on registers alone, one thread, run in turn with the rungs. The threaded rung and "
-        f"{KERNEL} use {context.threads} threads, so they may pass the peak of one.",
+        [
+            "rung",
+            "compiled with",
+            "time",
+            "speed",
+            "share of peak",
+            "over array elements",
+            "over lists",
+            "over row by column",
+        ],
+        note="Peak: multiply-adds on registers alone, one thread, run in turn with the rungs. The threaded "
+        f"rung and {KERNEL} use {context.threads} threads, so they may pass the peak of one.",
     )
     for name, races in with_loops.items():
         table.add(name, "", races.time(name), races.rate(name, work, "GFLOP/s"), None, None, None, None)
@@ -165,27 +201,33 @@ def _climb(section: Section, context: Context) -> None:
     for name in fast:
         over = [races.between(loops, name).ratio for loops, races in with_loops.items()]
         share = among.between(CEILING, name).ratio.scaled(100 * work / ceiling_work, "%")
-        table.add(name, flags.get(name, ""), among.time(name), among.rate(name, work, "GFLOP/s"), share, *over)
+        table.add(
+            name, flags.get(name, ""), among.time(name), among.rate(name, work, "GFLOP/s"), share, *over
+        )
     section.tables.append(table)
     section.figures.append(_ladder_chart(table, size))
     gains = {name: races.between(name, KERNEL).ratio for name, races in with_loops.items()}
     section.say(
-        f"At {size} × {size}, {KERNEL} is {{elements}} faster than loops over array elements, {{lists}} faster than loops over "
-        "lists and {rows} faster than NumPy row by column.",
-        elements=gains[ELEMENTS], lists=gains[LISTS], rows=gains[ROWS],
-    )  # fmt: skip
+        f"At {size} × {size}, {KERNEL} is {{elements}} faster than loops over array elements, "
+        "{lists} faster than loops over lists and {rows} faster than NumPy row by column.",
+        elements=gains[ELEMENTS],
+        lists=gains[LISTS],
+        rows=gains[ROWS],
+    )
     for name, gain in gains.items():
         section.summaries.append(
-            Summary(f"{KERNEL} instead of {name}", gain, hurts_when="products so small that the call outweighs the arithmetic")
+            Summary(
+                f"{KERNEL} instead of {name}",
+                gain,
+                hurts_when="products so small that the call outweighs the arithmetic",
+            )
         )
 
 
 def _ladder_chart(table: Table, size: int) -> Chart:
     names = [str(row[0]) for row in table.rows]
     speeds = Series.of("speed", names, [row[3] for row in table.rows])
-    return Chart(
-        f"Speed of each rung at {size} × {size}", "", "GFLOP/s", [speeds], kind="bar", y_scale="log"
-    )
+    return Chart(f"Speed of each rung at {size} × {size}", "", "GFLOP/s", [speeds], kind="bar", y_scale="log")
 
 
 def _against_the_peak(section: Section, context: Context) -> None:
@@ -193,50 +235,55 @@ def _against_the_peak(section: Section, context: Context) -> None:
     table = Table(
         f"{KERNEL} on one thread against the peak of one thread", ["size", "time", "speed", "share of peak"]
     )
-    sizes = context.choose([64, 256, 512], [32, 64, 128, 256, 512, 1024], [32, 64, 128, 256, 512, 1024, 2048])
+    sizes = context.choose(*PEAK_SIZES)
     ceiling, ceiling_work = _ceiling()
     shares = []
-    before = kernels.get_num_threads()
-    kernels.set_num_threads(1)
-    try:
+    with threads(1):
         for index, size in enumerate(sizes):
             context.progress(0.55 + 0.02 * index, f"share of the peak, size {size}")
-            a, b, out = _operands(size)
-            races = context.race_many(
-                {CEILING: ceiling, KERNEL: lambda a=a, b=b, out=out: kernels.matmul(a, b, out=out)}
-            )
-            shares.append(races.between(CEILING, KERNEL).ratio.scaled(100 * _operations(size) / ceiling_work, "%"))
-            table.add(f"{size}", races.time(KERNEL), races.rate(KERNEL, _operations(size), "GFLOP/s"), shares[-1])
+            races = context.race_many({CEILING: ceiling, KERNEL: _kernel_call(size)})
+            work = _operations(size)
+            shares.append(races.between(CEILING, KERNEL).ratio.scaled(100 * work / ceiling_work, "%"))
+            table.add(f"{size}", races.time(KERNEL), races.rate(KERNEL, work, "GFLOP/s"), shares[-1])
             section.samples[f"share of peak at {size}"] = races
-    finally:
-        kernels.set_num_threads(before)
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "Share of the measured peak, one thread", "size (rows = columns)", "% of peak",
-            [Series.of(KERNEL, [float(size) for size in sizes], shares)], x_scale="log", level=100.0,
+            "Share of the measured peak, one thread",
+            "size (rows = columns)",
+            "% of peak",
+            [Series.of(KERNEL, [float(size) for size in sizes], shares)],
+            x_scale="log",
+            level=100.0,
         )
-    )  # fmt: skip
+    )
 
 
 def _where_ideas_pay(section: Section, context: Context) -> None:
     steps = {step.name: step for step in lessons.matmul_steps()}
-    table = Table("From which size each idea pays", ["idea", "raced", "pays from", "gain at the largest size", "verdict"])
+    table = Table(
+        "From which size each idea pays",
+        ["idea", "raced", "pays from", "gain at the largest size", "verdict"],
+    )
     series, marks = [], []
     for index, (idea, before, after) in enumerate(IDEAS):
         if idea == "threads" and context.threads == 1:
             continue
         context.progress(0.7 + 0.1 * index, f"where {idea} pays")
-        sizes = context.choose([32, 128, 256], [16, 32, 64, 128, 256, 512], [16, 32, 64, 128, 256, 512, 1024])
+        sizes = context.choose(*IDEA_SIZES)
         found = context.breakeven(
-            lambda size, step=steps[before]: _step_call(step, int(size)),
-            lambda size, step=steps[after]: _step_call(step, int(size)),
-            sizes, unit="rows", step=8,
-        )  # fmt: skip
+            functools.partial(_step_call, steps[before]),
+            functools.partial(_step_call, steps[after]),
+            sizes,
+            unit="rows",
+            step=8,
+        )
         largest = found.races[-1]
         table.add(idea, f"{after} against {before}", found.answer, largest.ratio, largest.verdict)
         section.summaries.append(
-            Summary(f"{idea} (size {sizes[-1]})", largest.ratio, pays_from=found.answer, hurts_when=HURTS[idea])
+            Summary(
+                f"{idea} (size {sizes[-1]})", largest.ratio, pays_from=found.answer, hurts_when=HURTS[idea]
+            )
         )
         section.samples[f"pays from: {idea}"] = found
         series.append(Series.of(idea, list(found.sizes), [race.ratio for race in found.races]))
@@ -245,7 +292,13 @@ def _where_ideas_pay(section: Section, context: Context) -> None:
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "Gain of each idea over the step before it", "size (rows = columns)", "times faster", series,
-            x_scale="log", y_scale="log", marks=marks, level=1.0,
+            "Gain of each idea over the step before it",
+            "size (rows = columns)",
+            "times faster",
+            series,
+            x_scale="log",
+            y_scale="log",
+            marks=marks,
+            level=1.0,
         )
-    )  # fmt: skip
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -10,10 +11,23 @@ import numpy as np
 
 from tinytorch import kernels, timing
 from tinytorch.experiments.storage import ModelCache
+from tinytorch.intervals import CONFIDENCE
 
 EFFORTS = ("quick", "normal", "thorough")
 
 T = TypeVar("T")
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Let kernels use this many threads inside the block; None leaves the number alone."""
+    before = kernels.get_num_threads()
+    if count is not None:
+        kernels.set_num_threads(count)
+    try:
+        yield
+    finally:
+        kernels.set_num_threads(before)
 
 
 @dataclass
@@ -32,7 +46,7 @@ class Context:
 
     effort: str = "normal"
     threads: int = 1
-    confidence: float = timing.CONFIDENCE
+    confidence: float = CONFIDENCE
     claims: int = 1
     noise: float = 1.0
     cache: ModelCache = field(default_factory=lambda: ModelCache(None))
@@ -69,7 +83,9 @@ class Context:
 
     def race_many(self, contenders: Mapping[str, timing.Call], **options: Any) -> timing.Races:
         """`timing.race_many`, likewise."""
-        return timing.race_many(contenders, **{"seconds": self.choose(0.3, 1.0, 4.0), **self.judged, **options})
+        return timing.race_many(
+            contenders, **{"seconds": self.choose(0.3, 1.0, 4.0), **self.judged, **options}
+        )
 
     def breakeven(
         self,

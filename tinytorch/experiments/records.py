@@ -1,8 +1,8 @@
 """What experiments return: plain records that keep every sample and say of every number where it comes from.
 
-An experiment fills a `Section`; a run collects sections in a `Record`. `to_json` and `from_json` carry a record to a file and
-back. Numbers stand in a record as `Measured`, `Modelled` or `Quoted`, never bare: `Table`, `Statement` and `Summary` refuse
-anything else.
+An experiment fills a `Section`; a run collects sections in a `Record`. `to_json` and `from_json` carry a
+record to a file and back. Numbers stand in a record as `Measured`, `Modelled` or `Quoted`, never bare:
+`Table`, `Statement` and `Summary` refuse anything else.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import json
 import math
 import string
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from tinytorch.quantities import Measured, Modelled, Quantity, Quoted
 from tinytorch.timing import Breakeven, Race, Races
 
 SCHEMA_VERSION = 1
 
-Cell = Union[str, Measured, Modelled, Quoted, None]
+Cell = str | Measured | Modelled | Quoted | None
 
 
 def _check_cell(cell: object, where: str) -> None:
@@ -49,7 +49,9 @@ class Statement:
         quantities = {**(quantities or {}), **named}
         wanted = {name for _, name, _, _ in string.Formatter().parse(text) if name}
         if wanted != set(quantities):
-            raise ValueError(f"Statement: the text names {sorted(wanted)} but the numbers given are {sorted(quantities)}")
+            raise ValueError(
+                f"Statement: the text names {sorted(wanted)} but the numbers given are {sorted(quantities)}"
+            )
         for name, quantity in quantities.items():
             if not isinstance(quantity, (Measured, Modelled, Quoted)):
                 raise TypeError(f"Statement: {name} must be Measured, Modelled or Quoted, got {quantity!r}")
@@ -74,15 +76,17 @@ class Table:
     def add(self, *cells: Cell) -> None:
         """Append a row, one cell for each column."""
         if len(cells) != len(self.columns):
-            raise ValueError(f"Table {self.title!r}: {len(cells)} cells for {len(self.columns)} columns {self.columns}")
-        for column, cell in zip(self.columns, cells):
+            raise ValueError(
+                f"Table {self.title!r}: {len(cells)} cells for {len(self.columns)} columns {self.columns}"
+            )
+        for column, cell in zip(self.columns, cells, strict=True):
             _check_cell(cell, f"Table {self.title!r}, column {column!r}")
         self.rows.append(list(cells))
 
 
 @dataclass
 class Series:
-    """One line, or one set of bars, of a chart. `x` may be names; `y` holds numbers, all of one origin (`tag`)."""
+    """One line or one set of bars. `x` may be names; all of `y` has one origin (`tag`)."""
 
     name: str
     x: list[float] | list[str]
@@ -93,7 +97,9 @@ class Series:
 
     def __post_init__(self) -> None:
         if self.tag not in ("measured", "modelled", "quoted"):
-            raise ValueError(f"Series {self.name!r}: tag must be measured, modelled or quoted, got {self.tag!r}")
+            raise ValueError(
+                f"Series {self.name!r}: tag must be measured, modelled or quoted, got {self.tag!r}"
+            )
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
         if len(lengths) != 1:
             raise ValueError(f"Series {self.name!r}: x, y, low and high differ in length: {sorted(lengths)}")
@@ -140,14 +146,14 @@ class HeatMap:
 
 @dataclass
 class Connections:
-    """The weights of a small network, one matrix (inputs × outputs) between each pair of layers; 0 is no connection."""
+    """A small network: one (inputs × outputs) matrix between each pair of layers; 0 is no connection."""
 
     title: str
     weights: list[list[list[float]]]
     tag: str = "measured"
 
 
-Figure = Union[Chart, HeatMap, Connections]
+Figure = Chart | HeatMap | Connections
 
 
 @dataclass
@@ -170,7 +176,8 @@ class Summary:
 class Section:
     """One experiment: what the technique is, what was found, and every sample behind it.
 
-    `status` is ``"running"``, then ``"complete"``, ``"partial"`` (interrupted) or ``"failed"`` (with `error`).
+    `status` is ``"running"``, then ``"complete"``, ``"partial"`` (interrupted) or ``"failed"`` (with
+    `error`).
     """
 
     name: str
@@ -216,10 +223,24 @@ class Record:
 _TYPES = {
     kind.__name__: kind
     for kind in (
-        Measured, Modelled, Quoted, Source, Statement, Table, Series, Chart, HeatMap, Connections, Summary, Section, Record,
-        Race, Races, Breakeven,
+        Measured,
+        Modelled,
+        Quoted,
+        Source,
+        Statement,
+        Table,
+        Series,
+        Chart,
+        HeatMap,
+        Connections,
+        Summary,
+        Section,
+        Record,
+        Race,
+        Races,
+        Breakeven,
     )
-}  # fmt: skip
+}
 
 
 def _encode(value: Any) -> Any:
@@ -238,7 +259,10 @@ def _encode(value: Any) -> Any:
     if isinstance(value, float):
         # JSON knows no NaN and no infinity, and a file that only some readers accept is no record.
         return value if math.isfinite(value) else {"type": "float", "value": str(value)}
-    raise TypeError(f"to_json: cannot store a {type(value).__name__} in a record; use numbers, text, lists, dicts or records")
+    raise TypeError(
+        f"to_json: cannot store a {type(value).__name__} in a record; "
+        "use numbers, text, lists, dicts or records"
+    )
 
 
 def _decode(value: Any) -> Any:
@@ -285,7 +309,9 @@ def from_json(text: str) -> Record:
     try:
         raw = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ValueError(f"from_json: not JSON, or cut short ({error}); run `tinytorch report` again") from None
+        raise ValueError(
+            f"from_json: not JSON, or cut short ({error}); run `tinytorch report` again"
+        ) from None
     if not isinstance(raw, dict) or raw.get("type") != "Record":
         raise ValueError("from_json: this JSON is not a TinyTorch record (its top level is no Record)")
     if raw.get("schema") != SCHEMA_VERSION:

@@ -1,4 +1,4 @@
-"""Files an experiment leaves behind: written whole or not at all, and trained models kept for the next run."""
+"""Files written whole or not at all, and trained models kept for the next run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from pathlib import Path
 import numpy as np
 
 # What a trained model does not depend on: changing a picture must not cost a training.
-_NOT_TRAINING = ("cli.py", "viz.py", "report/", "course/", "grading/", "interop/", "benchmarking.py", "timing.py")
+_NOT_TRAINING = (
+    "cli.py",
+    "viz.py",
+    "report/",
+    "course/",
+    "grading/",
+    "interop/",
+    "benchmarking.py",
+    "timing.py",
+)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -45,7 +54,7 @@ def cache_folder() -> Path:
 
 
 def code_fingerprint() -> str:
-    """SHA-256 over everything that training depends on: the package's code, its compiled part, NumPy's version."""
+    """SHA-256 over all that training depends on: the package's code, compiled and not, and versions."""
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256(f"numpy {np.__version__} python {sys.version_info[:2]}".encode())
     files = [*package.rglob("*.py"), *package.glob("_C*.so"), *package.glob("_C*.pyd")]
@@ -71,7 +80,9 @@ class ModelCache:
         self.folder = folder
         self._fingerprint: str | None = None
 
-    def arrays(self, name: str, train: Callable[[], dict[str, np.ndarray]], **settings: object) -> dict[str, np.ndarray]:
+    def arrays(
+        self, name: str, train: Callable[[], dict[str, np.ndarray]], **settings: object
+    ) -> dict[str, np.ndarray]:
         """What `train()` returned the last time with this code and these settings, or what it returns now.
 
         Parameters
@@ -93,7 +104,7 @@ class ModelCache:
         arrays = train()
         if path is not None:
             buffer = io.BytesIO()
-            np.savez(buffer, **arrays)
+            np.savez(buffer, **arrays)  # type: ignore[arg-type]
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, buffer.getvalue())
@@ -106,5 +117,7 @@ class ModelCache:
             return None
         if self._fingerprint is None:
             self._fingerprint = code_fingerprint()
-        key = hashlib.sha256(f"{self._fingerprint} {name} {sorted(settings.items())}".encode()).hexdigest()[:20]
+        key = hashlib.sha256(f"{self._fingerprint} {name} {sorted(settings.items())}".encode()).hexdigest()[
+            :20
+        ]
         return self.folder / f"{name}-{key}.npz"

@@ -1,4 +1,4 @@
-"""Lays a record out: a table in the terminal, JSON, and one HTML page that needs nothing else. Measures nothing."""
+"""Lays a record out: tables in the terminal, JSON, one HTML page that needs nothing else."""
 
 from tinytorch.report.files import prepare_folder, save
 from tinytorch.report.page import page

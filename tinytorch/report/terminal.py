@@ -25,7 +25,9 @@ def show(record: Record, console: Console) -> None:
         console.print(Text(f"Noise floor of this run: {cell(record.noise)}."))
     for name, ceiling in record.ceilings.items():
         console.print(Text(f"Ceiling ({name}): {cell(ceiling)}."))
-    console.print(Text("Every number is measured in this run unless marked. " + words.method_line(record), style="dim"))
+    console.print(
+        Text("Every number is measured in this run unless marked. " + words.method_line(record), style="dim")
+    )
     console.print(Text(words.machine_line(record), style="dim"))
     if record.status != "complete":
         console.print(Text(words.STATUS[record.status], style="bold red"))
@@ -52,7 +54,9 @@ def _show_table(table: Table, console: Console) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = RichTable(
+        title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for index, column in enumerate(table.columns):
         numeric = any(not isinstance(row[index], (str, type(None))) for row in table.rows)
         shown.add_column(Text(column), justify="right" if numeric else "left")

@@ -50,6 +50,11 @@ def summary_table(record: Record) -> Table:
     table = Table("What each optimization is worth on this machine", SUMMARY_COLUMNS)
     for line in record.summaries:
         table.add(
-            line.optimization, line.speedup, line.compression, line.accuracy_loss, line.pays_from, line.hurts_when
+            line.optimization,
+            line.speedup,
+            line.compression,
+            line.accuracy_loss,
+            line.pays_from,
+            line.hurts_when,
         )
     return table
