@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .activations import GELU
-from .attention import Array, MultiHeadAttention, infer
+from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
 from .layers import Dropout, LayerNorm, Linear, _positive
 from .module import Module
@@ -224,10 +224,11 @@ class GPT(Module):
         sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
         sequence[:, : ids.shape[1]] = ids
         read = 0  # how many positions the cache holds
-        for length in range(ids.shape[1], sequence.shape[1]):
-            logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
-            sequence[:, length] = _choose(logits, temperature, top_k, rng)
-            read = length if use_cache else 0
+        with packed_weights(self):
+            for length in range(ids.shape[1], sequence.shape[1]):
+                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
+                sequence[:, length] = _choose(logits, temperature, top_k, rng)
+                read = length if use_cache else 0
         return from_numpy(sequence)
 
     def _new_cache(self, batch_size: int) -> kernels.KVCache:
