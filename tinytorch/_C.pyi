@@ -35,8 +35,11 @@ def as_float32(x: Array, /) -> F32:
     """x itself when it is float32, C-contiguous and aligned, otherwise such a copy.
     bool, integer and float dtypes convert; everything else is a TypeError."""
 
-def cpu_info() -> dict[str, Any]:
-    """level, levels, model, cores, caches (bytes)."""
+def level() -> str:
+    """The CPU level in use."""
+
+def levels() -> list[str]:
+    """The CPU levels that were built and that this machine has, best first."""
 
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...

@@ -20,12 +20,16 @@ static int check_array(const tt_args *args, const char *name, PyObject *value, i
         return -1;
     }
     PyArrayObject *array = (PyArrayObject *)value;
-    if (PyArray_TYPE(array) != type || !PyArray_ISCARRAY_RO(array)) {
+    if (PyArray_TYPE(array) != type) {
         PyArray_Descr *wanted = PyArray_DescrFromType(type);
-        PyErr_Format(PyExc_TypeError, "%s: %s must be a C-contiguous array of %S, got %S%s", args->function, name,
-                     (PyObject *)wanted, (PyObject *)PyArray_DESCR(array),
-                     PyArray_ISCARRAY_RO(array) ? "" : " in another layout");
+        PyErr_Format(PyExc_TypeError, "%s: %s must be an array of %S, got %S", args->function, name,
+                     (PyObject *)wanted, (PyObject *)PyArray_DESCR(array));
         Py_XDECREF(wanted);
+        return -1;
+    }
+    if (!PyArray_ISCARRAY_RO(array)) {
+        /* Cheap to raise: a transposed view is common, and the door tries it here before it rearranges it. */
+        PyErr_Format(PyExc_TypeError, "%s: %s must be C-contiguous and aligned", args->function, name);
         return -1;
     }
     int ndim = PyArray_NDIM(array);

@@ -115,6 +115,7 @@ class Function:
         self._dtypes = [getattr(tensor, "dtype", None) for tensor in inputs]
         self._output: weakref.ref | None = None
         self.saved_tensors: tuple = ()
+        self._versions: list[int] = []
         if self.reads_inputs:
             self.save_for_backward(*inputs)
 
@@ -149,7 +150,7 @@ class Function:
                 f"backward reached {name} a second time, but its saved values were freed by the first backward. "
                 "Run the forward computation again, or call backward(retain_graph=True) the first time."
             )
-        for tensor, version in zip(self.saved_tensors, self._versions if self.saved_tensors else ()):
+        for tensor, version in zip(self.saved_tensors, self._versions, strict=True):
             if getattr(tensor, "_version", 0) != version:
                 raise RuntimeError(
                     f"{name}: an input of shape {tensor.shape} was changed in place after it was used, so its gradient "
@@ -281,7 +282,7 @@ def backward(tensor: Any, gradient: np.ndarray, retain_graph: bool = False) -> N
         grads = node.apply(grad)
         if node._output is not None and (output := node._output()) is not None:
             _accumulate(output, grad, owned=False)
-        for edge, g in zip(node.next_functions, grads):  # type: ignore[arg-type]
+        for edge, g in zip(node.next_functions or (), grads, strict=True):
             if isinstance(edge, Function):
                 waiting[edge] = waiting[edge] + g if edge in waiting else g
             elif edge is not None:
@@ -303,7 +304,7 @@ def _accumulate(leaf: Any, grad: np.ndarray, owned: bool) -> None:
 def sum_to_shape(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Sum `grad` over the axes that broadcasting added or stretched, to get back to `shape`."""
     added = grad.ndim - len(shape)
-    if added < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[added:])):
+    if added < 0 or any(n not in (1, m) for n, m in zip(shape, grad.shape[added:], strict=True)):
         raise ValueError(f"shape {grad.shape} is not a broadcast of {shape}")
     stretched = [added + i for i, n in enumerate(shape) if n == 1 and grad.shape[added + i] != 1]
     return grad.sum(axis=(*range(added), *stretched)).reshape(shape)

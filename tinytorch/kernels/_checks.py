@@ -7,6 +7,8 @@ import numpy as np
 
 from ._registry import _C
 
+_FLOAT32 = np.dtype(np.float32)
+
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2}
 
 
@@ -25,7 +27,7 @@ def as_floats(kernel: str, **arrays: Any) -> list[Any]:
     for name, x in arrays.items():
         if type(x) is not np.ndarray and x is not None:
             x = _as_array(kernel, name, x)
-        if x is not None:
+        if x is not None and x.dtype is not _FLOAT32:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"{kernel}: {name} must hold real numbers, and holds {x.dtype}")
             double = double or (x.dtype.kind == "f" and x.dtype.itemsize > 4)
@@ -120,8 +122,7 @@ def check_vector(kernel: str, name: str, x: np.ndarray | None, length: int, per:
     """ValueError unless x is None or has the shape (length,): one value for each `per`."""
     if x is not None and x.shape != (length,):
         raise ValueError(
-            f"{kernel}: {name} must have shape ({length},), one value for each {per}, "
-            f"and has {x.shape}"
+            f"{kernel}: {name} must have shape ({length},), one value for each {per}, and has {x.shape}"
         )
 
 
@@ -142,9 +143,7 @@ def as_pair(kernel: str, name: str, value: Any, low: int) -> tuple[int, int]:
     """One int for both axes, or a pair (height, width), each at least low."""
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ValueError(
-                f"{kernel}: {name} must be one integer or a pair (height, width), got {value!r}"
-            )
+            raise ValueError(f"{kernel}: {name} must be one integer or a pair (height, width), got {value!r}")
         return as_int(kernel, name, value[0], low), as_int(kernel, name, value[1], low)
     number = as_int(kernel, name, value, low)
     return number, number
@@ -175,8 +174,7 @@ def as_axis(kernel: str, x: np.ndarray, axis: Any) -> int:
     number = as_int(kernel, "axis", axis, -(2**31))
     if not -x.ndim <= number < x.ndim:
         raise ValueError(
-            f"{kernel}: axis {number} does not exist in x of shape {x.shape}, "
-            f"which has {x.ndim} axes"
+            f"{kernel}: axis {number} does not exist in x of shape {x.shape}, which has {x.ndim} axes"
         )
     return number if number < 0 else number - x.ndim
 

@@ -9,6 +9,7 @@ A kernel goes through three questions, in this order:
 """
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial
@@ -146,7 +147,7 @@ def product(primitive: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     m, n = a.shape[-2], b.shape[-1]
     if b.ndim == 2:
-        rows = a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return one(rows, b).reshape(*a.shape[:-1], n)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     a = np.broadcast_to(a, (*batch, *a.shape[-2:]))
@@ -186,7 +187,7 @@ def alternative(
         return None
     if kernel in replaced:
         return partial(_replacement, kernel, replaced[kernel], shapes, dtype)
-    primitive = COMPOSED_OF.get(kernel)
+    primitive = COMPOSED_OF.get(kernel, "")
     if primitive in replaced:
         return partial(getattr(reference, kernel), **{primitive: partial(product, primitive)})
     return None

@@ -163,9 +163,7 @@ def attention_backward(
     return (other or _C.attention_backward)(dy, q, k, v, bool(causal), mask, scale, y, lse)
 
 
-def attention_decode(
-    q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, layer: int
-) -> np.ndarray:
+def attention_decode(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, layer: int) -> np.ndarray:
     """One new position for each sequence: store its k and v, then attend over all stored so far.
 
     Parameters
@@ -191,9 +189,7 @@ def attention_decode(
     """
     if isinstance(cache, KVCache) and not replacements() and type(layer) is int and layer >= 0:
         try:
-            return _C.attention_decode(
-                q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5
-            )
+            return _C.attention_decode(q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5)
         except (TypeError, ValueError, IndexError):
             pass  # Not plain float32 arrays, or a mistake: the long way tells.
     return _attention_decode(q, k, v, cache, layer)

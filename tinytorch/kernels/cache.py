@@ -112,9 +112,7 @@ class KVCache:
         """
         k, v = as_floats("KVCache.append", k=k, v=v)
         layer = self._checked("KVCache.append", layer, k, v)
-        for new, stored, scales in zip(
-            (k, v), self._layers[layer][:2], self._layers[layer][2:], strict=True
-        ):
+        for new, stored, scales in zip((k, v), self._layers[layer][:2], self._layers[layer][2:], strict=True):
             if scales is not None:
                 new, new_scales = quantize_positions(new)
             for b, start in enumerate(self.lengths):

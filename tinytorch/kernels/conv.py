@@ -51,8 +51,7 @@ class Window:
         channels, per_group = x[1], w[1]
         if w[0] % self.groups:
             raise ValueError(
-                f"{kernel}: the {w[0]} output channels of {w_name} do not divide into "
-                f"{self.groups} groups"
+                f"{kernel}: the {w[0]} output channels of {w_name} do not divide into {self.groups} groups"
             )
         if channels != per_group * self.groups:
             fix = f"{w_name} must be (O, C / groups, kh, kw)"
@@ -151,9 +150,7 @@ def _checked_shape(kernel: str, x: Any, w: Any, bias: Any, window: Window) -> tu
     return shape
 
 
-def _conv2d_packed(
-    x: Any, w: PackedMatrix, bias: Any, window: Window, activation: str | None
-) -> np.ndarray:
+def _conv2d_packed(x: Any, w: PackedMatrix, bias: Any, window: Window, activation: str | None) -> np.ndarray:
     check_packed_groups("conv2d", w, window.groups)
     x, bias = as_floats("conv2d", x=x, bias=bias)
     shape = _checked_shape("conv2d", x, w, bias, window)

@@ -37,9 +37,7 @@ class PackedInt4:
         return _C.unpack_int4(self._buffer, *self.shape, self.group_size)
 
     def __repr__(self) -> str:
-        return (
-            f"PackedInt4(shape={self.shape}, group_size={self.group_size}, nbytes={self.nbytes})"
-        )
+        return f"PackedInt4(shape={self.shape}, group_size={self.group_size}, nbytes={self.nbytes})"
 
 
 def pack_int4(w: ArrayLike, group_size: int = 32) -> PackedInt4:
@@ -107,9 +105,7 @@ def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None)
     """
     kernel = "linear_int4"
     if not isinstance(packed, PackedInt4):
-        raise TypeError(
-            f"{kernel}: packed must come from pack_int4(w), got {type(packed).__name__}"
-        )
+        raise TypeError(f"{kernel}: packed must come from pack_int4(w), got {type(packed).__name__}")
     x, bias = as_floats(kernel, x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {packed.shape[0]}")

@@ -1,5 +1,6 @@
 """Products of 8-bit integers: exact sums in int32, the same integers on every CPU."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,6 @@ from numpy.typing import ArrayLike
 from ._checks import (
     as_floats,
     as_int,
-    as_number,
     check_axes,
     check_choice,
     check_ndim,
@@ -43,9 +43,7 @@ class PackedInt8:
 
     __slots__ = ("_buffer", "groups", "scale", "shape")
 
-    def __init__(
-        self, buffer: np.ndarray, shape: tuple[int, ...], scale: np.ndarray, groups: int
-    ) -> None:
+    def __init__(self, buffer: np.ndarray, shape: tuple[int, ...], scale: np.ndarray, groups: int) -> None:
         self._buffer = buffer
         self.shape = shape
         self.scale = scale
@@ -69,8 +67,7 @@ def _as_bytes(kernel: str, name: str, x: Any, dtypes: tuple[str, ...]) -> np.nda
     array = np.asarray(x, order="C")
     if array.dtype.name not in dtypes:
         raise TypeError(
-            f"{kernel}: {name} must be {' or '.join(dtypes)}, and is {array.dtype}; "
-            f"kernels.quantize makes it"
+            f"{kernel}: {name} must be {' or '.join(dtypes)}, and is {array.dtype}; kernels.quantize makes it"
         )
     return array
 
@@ -116,9 +113,7 @@ def matmul_int8(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 def _check_sum(kernel: str, terms: int, most: int) -> None:
     if terms > most:
-        raise ValueError(
-            f"{kernel}: sums of {terms} products could overflow int32; at most {most} are exact"
-        )
+        raise ValueError(f"{kernel}: sums of {terms} products could overflow int32; at most {most} are exact")
 
 
 def pack_int8(w: ArrayLike, scale: ArrayLike, *, groups: int = 1) -> PackedInt8:
@@ -147,17 +142,14 @@ def pack_int8(w: ArrayLike, scale: ArrayLike, *, groups: int = 1) -> PackedInt8:
     w = _as_bytes("pack_int8", "w", w, ("int8",))
     if w.ndim not in (2, 4):
         raise ValueError(
-            f"pack_int8: w must have 2 axes (K, N) or 4 axes (O, C/groups, kh, kw), "
-            f"got shape {w.shape}"
+            f"pack_int8: w must have 2 axes (K, N) or 4 axes (O, C/groups, kh, kw), got shape {w.shape}"
         )
     matrix = w.ndim == 2
     groups = as_int("pack_int8", "groups", groups, 1, 1 if matrix else None)
     if not matrix and w.shape[0] % groups:
-        raise ValueError(
-            f"pack_int8: {w.shape[0]} output channels do not divide into {groups} groups"
-        )
+        raise ValueError(f"pack_int8: {w.shape[0]} output channels do not divide into {groups} groups")
     outputs = w.shape[1] if matrix else w.shape[0]
-    _check_sum("pack_int8", w.shape[0] if matrix else int(np.prod(w.shape[1:])), _MAX_SUM // 2)
+    _check_sum("pack_int8", w.shape[0] if matrix else math.prod(w.shape[1:]), _MAX_SUM // 2)
     scales = as_scales("pack_int8", "scale", scale)
     if scales.size == 1:
         scales = np.broadcast_to(scales.reshape(-1), (outputs,))
@@ -222,9 +214,7 @@ def _inputs(
     kernel: str, x_q: Any, x_scale: Any, x_zero_point: Any, packed: Any, bias: Any, ndim: int
 ) -> tuple[np.ndarray, float, int, np.ndarray | None]:
     if not isinstance(packed, PackedInt8):
-        raise TypeError(
-            f"{kernel}: packed must come from pack_int8(w, scale), got {type(packed).__name__}"
-        )
+        raise TypeError(f"{kernel}: packed must come from pack_int8(w, scale), got {type(packed).__name__}")
     if len(packed.shape) != ndim:
         wanted = "a matrix (K, N)" if ndim == 2 else "convolution weights (O, C/groups, kh, kw)"
         raise ValueError(f"{kernel}: packed has shape {packed.shape}; pack {wanted}")

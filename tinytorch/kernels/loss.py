@@ -19,8 +19,7 @@ def _checked(
     targets = np.asarray(targets)
     if targets.dtype.kind not in "iu" and targets.size:
         raise TypeError(
-            f"{kernel}: targets must be integers, the index of each row's class, "
-            f"and are {targets.dtype}"
+            f"{kernel}: targets must be integers, the index of each row's class, and are {targets.dtype}"
         )
     if targets.ndim != 1:
         hint = "; pass class indices, one-hot rows become them by argmax(axis=1)"

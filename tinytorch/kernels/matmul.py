@@ -1,5 +1,7 @@
 """Matrix products, the fully connected layer, and weights packed once for both."""
 
+import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,6 +133,10 @@ def matmul(
             return _C.matmul(a, b, transpose_a, transpose_b, out)
         except (TypeError, ValueError):
             pass  # Not two float32 matrices as C wants them, or a mistake: the long way tells.
+    return _matmul(a, b, transpose_a, transpose_b, out)
+
+
+def _matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool, out: np.ndarray | None) -> np.ndarray:
     if isinstance(b, PackedMatrix):
         return _matmul_packed(a, b, transpose_a, transpose_b, out)
     a, transpose_a = _untransposed(a, transpose_a)
@@ -139,8 +145,9 @@ def matmul(
     a_is_row, b_is_column = a.ndim == 1, b.ndim == 1
     a, b = _at_least_matrices(a, b, transpose_a, transpose_b)
     shape = _product_shape(a, b, transpose_a, transpose_b)
-    final = shape[: len(shape) - 2] + shape[-2:][a_is_row : 2 - b_is_column]
-    y = _multiply(a, b, transpose_a, transpose_b, shape).reshape(final)
+    y = _multiply(a, b, transpose_a, transpose_b, shape)
+    if a_is_row or b_is_column:
+        y = y.reshape(shape[:-2] + shape[-2:][a_is_row : 2 - b_is_column])
     return y if out is None else _copied_into("matmul", out, y)
 
 
@@ -168,9 +175,7 @@ def _at_least_matrices(
     return (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
 
 
-def _product_shape(
-    a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool
-) -> tuple[int, ...]:
+def _product_shape(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> tuple[int, ...]:
     """The shape of the product, or the error that says why there is none."""
     inner_a, inner_b = (-2 if transpose_a else -1), (-1 if transpose_b else -2)
     check_axes(
@@ -178,8 +183,10 @@ def _product_shape(
         ("a", a.shape, inner_a), ("b", b.shape, inner_b),
         "transpose one of them (transpose_a=True or transpose_b=True), or reshape it",
     )  # fmt: skip
+    batch = a.shape[:-2]
     try:
-        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        if b.ndim > 2 and b.shape[:-2] != batch:
+            batch = np.broadcast_shapes(batch, b.shape[:-2])
     except ValueError:
         raise ValueError(
             "matmul: the leading axes do not broadcast (each pair must be equal, or one be 1)\n"
@@ -197,10 +204,11 @@ def _multiply(
     if is_double(a):
         return reference.matmul(a, b, transpose_a, transpose_b)
     if "matmul" in replacements():
-        multiply = lambda a, b: product("matmul", a, b)  # noqa: E731
-        return reference.matmul(a, b, transpose_a, transpose_b, matmul=multiply)
+        return reference.matmul(a, b, transpose_a, transpose_b, matmul=partial(product, "matmul"))
+    if a.ndim == b.ndim == 2:
+        return _C.matmul(a, b, transpose_a, transpose_b, None)
     if b.ndim == 2 and not transpose_a:
-        rows = a.reshape(int(np.prod(a.shape[:-1])), a.shape[-1])
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return _C.matmul(rows, b, False, transpose_b, None).reshape(shape)
     batch = shape[:-2]
     a, b = _as_stack(a, batch), _as_stack(b, batch)
@@ -210,10 +218,11 @@ def _multiply(
 def _as_stack(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
     """x (..., R, C) as (B, R, C), or as (1, R, C) when one matrix serves the whole batch."""
     matrix = x.shape[-2:]
-    if x.size == matrix[0] * matrix[1]:
+    if math.prod(x.shape[:-2]) == 1:
         return x.reshape(1, *matrix)
-    whole = np.ascontiguousarray(np.broadcast_to(x, (*batch, *matrix)))
-    return whole.reshape(int(np.prod(batch)), *matrix)
+    if x.shape[:-2] != batch:
+        x = np.ascontiguousarray(np.broadcast_to(x, (*batch, *matrix)))
+    return x.reshape(math.prod(batch), *matrix)
 
 
 def _copied_into(kernel: str, out: Any, y: np.ndarray) -> np.ndarray:
@@ -222,9 +231,7 @@ def _copied_into(kernel: str, out: Any, y: np.ndarray) -> np.ndarray:
         found = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"{kernel}: out must be an array of {y.dtype}, got {found}")
     if out.shape != y.shape:
-        raise ValueError(
-            f"{kernel}: out must have the shape of the result\n" + lined_up(result=y, out=out)
-        )
+        raise ValueError(f"{kernel}: out must have the shape of the result\n" + lined_up(result=y, out=out))
     if not out.flags.writeable:
         raise ValueError(f"{kernel}: out is read-only")
     out[...] = y
@@ -252,8 +259,7 @@ def _check_packed(kernel: str, name: str, packed: PackedMatrix, ndim: int) -> No
         held = "a convolution" if len(packed.shape) == 4 else "a matrix"
         wanted = "a matrix (K, N)" if ndim == 2 else "convolution weights (O, C/groups, kh, kw)"
         raise ValueError(
-            f"{kernel}: {name} holds the packed weights of {held}, shape {packed.shape}; "
-            f"pack {wanted}"
+            f"{kernel}: {name} holds the packed weights of {held}, shape {packed.shape}; pack {wanted}"
         )
 
 

@@ -250,9 +250,7 @@ def batch_norm2d_backward(
     dy, x, weight, running_mean, running_var = as_floats(
         kernel, dy=dy, x=x, weight=weight, running_mean=running_mean, running_var=running_var
     )
-    _check_channels(
-        kernel, x, training, weight=weight, running_mean=running_mean, running_var=running_var
-    )
+    _check_channels(kernel, x, training, weight=weight, running_mean=running_mean, running_var=running_var)
     same_shapes(kernel, x=x, dy=dy)
     channels = (x.shape[1],)
     other = alternative(kernel, is_double(x), x.shape, channels, channels)

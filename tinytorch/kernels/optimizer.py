@@ -17,9 +17,7 @@ def _checked(kernel: str, params: Any, **others: Any) -> tuple[list[Arrays], boo
     lists = {"params": list(params), **{name: list(arrays) for name, arrays in others.items()}}
     for name, arrays in lists.items():
         if len(arrays) != len(lists["params"]):
-            raise ValueError(
-                f"{kernel}: {name} has {len(arrays)} arrays for {len(lists['params'])} params"
-            )
+            raise ValueError(f"{kernel}: {name} has {len(arrays)} arrays for {len(lists['params'])} params")
     for i, p in enumerate(lists["params"]):
         for name, arrays in lists.items():
             _check_array(kernel, f"{name}[{i}]", arrays[i], name != "grads")
@@ -43,9 +41,7 @@ def _check_array(kernel: str, name: str, x: Any, updated: bool) -> None:
         found = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         raise TypeError(f"{kernel}: {name} must be a float32 array, got {found}")
     if updated and not (x.flags.c_contiguous and x.flags.aligned and x.flags.writeable):
-        raise ValueError(
-            f"{kernel}: {name} is updated in place and must be a writable, C-contiguous array"
-        )
+        raise ValueError(f"{kernel}: {name} is updated in place and must be a writable, C-contiguous array")
 
 
 def sgd_step(

@@ -37,9 +37,7 @@ def _pool(kernel: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> n
     return getattr(_C, kernel)(x, *window[0], *window[1], *window[2])
 
 
-def max_pool2d(
-    x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
-) -> np.ndarray:
+def max_pool2d(x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> np.ndarray:
     """The maximum of each window.
 
     Parameters
@@ -90,9 +88,7 @@ def max_pool2d_backward(
     return _C.max_pool2d_backward(dy, x, *window[0], *window[1], *window[2])
 
 
-def avg_pool2d(
-    x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
-) -> np.ndarray:
+def avg_pool2d(x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> np.ndarray:
     """The mean of each window; padding counts as zeros, and in the divisor kh * kw.
 
     Parameters and result are those of ``max_pool2d``.

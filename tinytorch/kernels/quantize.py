@@ -23,8 +23,7 @@ def as_scales(kernel: str, name: str, scale: Any) -> np.ndarray:
     if wrong.any():
         where = f" at index {int(wrong.argmax())}" if scales.size > 1 else ""
         raise ValueError(
-            f"{kernel}: {name} must be finite and above 0 in float32, "
-            f"got {scales[wrong].flat[0]}{where}"
+            f"{kernel}: {name} must be finite and above 0 in float32, got {scales[wrong].flat[0]}{where}"
         )
     return scales
 
@@ -34,15 +33,13 @@ def as_zero_points(kernel: str, name: str, zero_point: Any, dtype: str) -> np.nd
     points = np.asarray(zero_point)
     if points.dtype.kind not in "iu":
         raise TypeError(
-            f"{kernel}: {name} must be an integer, the {dtype} value that stands for 0, "
-            f"got {zero_point!r}"
+            f"{kernel}: {name} must be an integer, the {dtype} value that stands for 0, got {zero_point!r}"
         )
     low, high = LIMITS[dtype]
     wrong = (points < low) | (points > high)
     if wrong.any():
         raise ValueError(
-            f"{kernel}: {name} must be a value of {dtype}, in {low} ... {high}, "
-            f"got {points[wrong].flat[0]}"
+            f"{kernel}: {name} must be a value of {dtype}, in {low} ... {high}, got {points[wrong].flat[0]}"
         )
     return points.astype(np.int32)
 

@@ -1,5 +1,8 @@
 """What this CPU is, and how many threads the kernels use."""
 
+import os
+import platform
+from pathlib import Path
 from typing import Any
 
 from ._checks import as_int
@@ -15,10 +18,38 @@ def cpu_info() -> dict[str, Any]:
     -------
     dict
         ``level``, the micro-kernels in use ("scalar", "avx2", "avx512", "vnni", "neon" or
-        "neondot"); ``levels``, all that this CPU can run; ``model``; ``cores``; ``caches`` in bytes.
-        The environment variable TINYTORCH_CPU caps the level.
+        "neondot"; the environment variable TINYTORCH_CPU caps it); ``levels``, all that this CPU can
+        run, best first; ``model``, its name; ``cores``, how many CPUs this process may use; ``caches``,
+        the bytes of each data cache that the operating system tells of, as in {"L1d": 32768}.
     """
-    return _C.cpu_info()
+    return {
+        "level": _C.level(),
+        "levels": _C.levels(),
+        "model": _model(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "caches": _caches(),
+    }
+
+
+def _model() -> str:
+    """The CPU's name; Linux tells it in a file, other systems through platform."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _caches() -> dict[str, int]:
+    """Data caches of the first CPU, from Linux's sysfs; empty elsewhere."""
+    caches = {}
+    for folder in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, kind, size = ((folder / name).read_text().strip() for name in ("level", "type", "size"))
+        if kind != "Instruction" and size.endswith("K"):
+            caches[f"L{level}{'d' if kind == 'Data' else ''}"] = int(size[:-1]) * 1024
+    return caches
 
 
 def set_num_threads(n: int) -> None:

@@ -141,9 +141,7 @@ class SparseMatrix:
         return self.values, self.indices, self.row_pointers, *self.shape, self.block[0]
 
     def __repr__(self) -> str:
-        return (
-            f"SparseMatrix(shape={self.shape}, block={self.block}, sparsity={self.sparsity:.3f})"
-        )
+        return f"SparseMatrix(shape={self.shape}, block={self.block}, sparsity={self.sparsity:.3f})"
 
 
 def _checked_block(block: Any) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """Matrix multiplication and the fully connected layer."""
 
+import math
+
 import numpy as np
 
 from .activation import activate
@@ -16,7 +18,7 @@ def matmul(a, b, transpose_a=False, transpose_b=False, *, matmul=np.matmul):
 
 def linear(x, w, bias=None, activation=None, *, matmul=np.matmul):
     """activation(x @ w + bias): x (..., K), w (K, N), bias (N,) -> (..., N)."""
-    rows = int(np.prod(x.shape[:-1]))
+    rows = math.prod(x.shape[:-1])
     y = matmul(x.reshape(rows, x.shape[-1]), w)
     if bias is not None:
         y = y + bias

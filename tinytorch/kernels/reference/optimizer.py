@@ -5,9 +5,7 @@ import math
 import numpy as np
 
 
-def sgd_step(
-    params, grads, momentum_buffers=None, lr=0.01, momentum=0.0, weight_decay=0.0, nesterov=False
-):
+def sgd_step(params, grads, momentum_buffers=None, lr=0.01, momentum=0.0, weight_decay=0.0, nesterov=False):
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, PyTorch's form)."""
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
         step = g + weight_decay * p
@@ -38,8 +36,6 @@ def adam_step(
         p -= lr / correction1 * mean / (np.sqrt(square) / correction2 + eps)
 
 
-def adamw_step(
-    params, grads, m, v, step, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0
-):
+def adamw_step(params, grads, m, v, step, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
     """AdamW (Loshchilov and Hutter 2019)."""
     adam_step(params, grads, m, v, step, lr, beta1, beta2, eps, weight_decay, decoupled=True)

@@ -1,5 +1,7 @@
 """Affine quantization and the kernels that compute on integers."""
 
+import math
+
 import numpy as np
 
 from .activation import activate
@@ -64,7 +66,7 @@ def linear_int8(
     out_scale=None, out_zero_point=None, out_dtype="uint8", *, matmul_int8=matmul_int8,
 ):  # fmt: skip
     """x_q (..., K), w_q int8 (K, N), w_scale (N,) -> (..., N)."""
-    rows = x_q.reshape(int(np.prod(x_q.shape[:-1])), x_q.shape[-1])
+    rows = x_q.reshape(math.prod(x_q.shape[:-1]), x_q.shape[-1])
     acc = matmul_int8(rows, w_q) - x_zero_point * w_q.sum(axis=0, dtype=np.int32)
     scale = np.float32(x_scale) * w_scale
     y = _requantize(acc, scale, bias, activation, out_scale, out_zero_point, out_dtype)
@@ -78,9 +80,7 @@ def conv2d_int8(
 ):  # fmt: skip
     """x_q (N, C, H, W), w_q int8 (O, C/groups, kh, kw), w_scale (O,) -> (N, O, OH, OW)."""
     n, o = x_q.shape[0], w_q.shape[0]
-    cols, (oh, ow) = columns(
-        x_q, w_q.shape[2:], stride, padding, dilation, groups, value=x_zero_point
-    )
+    cols, (oh, ow) = columns(x_q, w_q.shape[2:], stride, padding, dilation, groups, value=x_zero_point)
     # The activations stay on the left: matmul_int8 takes signed weights as its second operand.
     w_columns = w_q.reshape(groups, o // groups, cols.shape[1]).swapaxes(1, 2)
     acc = matmul_int8(cols.swapaxes(1, 2), w_columns)

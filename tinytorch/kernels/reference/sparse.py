@@ -1,5 +1,7 @@
 """Products with a matrix whose zeros are not stored."""
 
+import math
+
 import numpy as np
 
 from .activation import activate
@@ -16,7 +18,7 @@ def sparse_matmul(w, x):
 
 def sparse_linear(x, w, bias=None, activation=None):
     """activation(x @ w.T + bias): x (..., K), bias (M,) -> (..., M)."""
-    rows = x.reshape(int(np.prod(x.shape[:-1])), x.shape[-1])
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y = sparse_matmul(w, rows.T).T
     y = y if bias is None else y + bias
     return np.ascontiguousarray(activate(y, activation)).reshape(*x.shape[:-1], w.shape[0])
