@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import whole_numbers
 from .autograd import EmbeddingBackward, record
 from .layers import _positive
 from .module import Module, Parameter
-from .tensor import Tensor, whole_numbers
+from .tensor import Tensor
 
 
 class Embedding(Module):
