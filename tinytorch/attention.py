@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .activations import GELU, softmax
 from .autograd import Function, no_grad, record
-from .layers import LayerNorm, Linear, _positive
+from .layers import LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -121,7 +121,7 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, embed_dim: int, num_heads: int):
-        _positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        check_positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
                 f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} "

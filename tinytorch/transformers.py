@@ -11,7 +11,7 @@ from . import kernels
 from .activations import GELU
 from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
-from .layers import Dropout, LayerNorm, Linear, _positive
+from .layers import Dropout, LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -20,7 +20,7 @@ __all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
 def create_causal_mask(seq_len: int) -> Tensor:
     """Return a mask (1, T, T) with ones on and below the diagonal: position t sees positions up to t."""
-    _positive("create_causal_mask", seq_len=seq_len)
+    check_positive("create_causal_mask", seq_len=seq_len)
     return Tensor(np.tri(seq_len)[None])
 
 
@@ -119,7 +119,7 @@ class GPT(Module):
         max_seq_len: int = 1024,
         dropout_prob: float = 0.0,
     ):
-        _positive("GPT", num_layers=num_layers)
+        check_positive("GPT", num_layers=num_layers)
         self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
         self.num_heads, self.max_seq_len = num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
