@@ -187,7 +187,7 @@ def attention_decode(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, l
     IndexError
         When the cache has no such layer.
     """
-    if type(cache) is KVCache and not replacements() and type(layer) is int and layer >= 0:
+    if isinstance(cache, KVCache) and not replacements() and type(layer) is int and layer >= 0:
         try:
             return _C.attention_decode(q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5)
         except (TypeError, ValueError, IndexError):
