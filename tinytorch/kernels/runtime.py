@@ -5,10 +5,12 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ._checks import as_int
 from ._registry import _C
 
-__all__ = ["cpu_info", "get_num_threads", "set_num_threads"]
+__all__ = ["cpu_info", "get_num_threads", "run_fma", "run_read", "set_num_threads"]
 
 
 def cpu_info() -> dict[str, Any]:
@@ -67,3 +69,19 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """How many threads a kernel may use."""
     return _C.get_num_threads()
+
+
+def run_fma(iterations: int) -> float:
+    """Do nothing but multiply-adds on registers, on this thread: the arithmetic ceiling of the CPU level.
+
+    Returns
+    -------
+    float
+        How many floating-point operations that were.
+    """
+    return _C.run_fma(as_int("run_fma", "iterations", iterations, 0))
+
+
+def run_read(x: np.ndarray) -> None:
+    """Do nothing but read a float32 array from end to end, on this thread: the memory's ceiling."""
+    _C.run_read(x)
