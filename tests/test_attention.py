@@ -196,3 +196,11 @@ def test_packed_weights_change_speed_only():
     attention.q_proj.weight.data = attention.q_proj.weight.data * 2
     assert np.abs(attention.infer(x.data) - expected).max() > 1e-4
     assert "_packed_weight" not in vars(attention.q_proj)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8), (2, 0, 8)])
+def test_nothing_in_nothing_out(shape):
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    out = MultiHeadAttention(8, 2)(x, causal=True)
+    out.sum().backward()
+    assert out.shape == x.grad.shape == shape
