@@ -44,6 +44,12 @@ def levels() -> list[str]:
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...
 
+def run_fma(iterations: int, /) -> float:
+    """Independent multiply-adds on registers; returns the floating-point operations done."""
+
+def run_read(x: F32, /) -> float:
+    """Reads x once, on one thread; returns the sum so that nothing is optimised away."""
+
 # --- matmul, linear -------------------------------------------------------------------------
 
 def matmul(a: F32, b: F32, transpose_a: bool, transpose_b: bool, out: F32 | None, /) -> F32:
@@ -283,3 +289,11 @@ def attention_decode(
     0 ... lengths[b], and leaves lengths alone. A length outside [0, T) is a ValueError before anything
     is written. int8: scale = max|k| / 127 for each position and head, q = rint(k / scale), 0 for a
     scale of 0. -> (B, H, 1, D)."""
+
+# --- lessons --------------------------------------------------------------------------------
+
+def lesson_steps() -> tuple[tuple[str, str, str, str], ...]:
+    """The matmul ladder in order: name, description, compiler flags, file below csrc/lessons/."""
+
+def lesson_matmul(step: int, a: F32, b: F32, out: F32 | None, /) -> F32:
+    """a (M, K) @ b (K, N) -> (M, N) by one step of the ladder."""
