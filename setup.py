@@ -79,7 +79,12 @@ class BuildExt(build_ext):
             output_dir=str(Path(self.build_temp) / subfolder),
             include_dirs=ext.include_dirs,
             macros=ext.define_macros + macros,
-            extra_postargs=[*LANGUAGE_FLAGS, *OPTIMIZE_FLAGS, *flags, *os.environ.get("TINYTORCH_CFLAGS", "").split()],
+            extra_postargs=[
+                *LANGUAGE_FLAGS,
+                *OPTIMIZE_FLAGS,
+                *flags,
+                *os.environ.get("TINYTORCH_CFLAGS", "").split(),
+            ],
             depends=ext.depends,
         )
 

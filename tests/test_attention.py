@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tinytorch import kernels
-from tinytorch.attention import MultiHeadAttention, fused_attention, scaled_dot_product_attention
+from tinytorch.attention import (
+    MultiHeadAttention,
+    fused_attention,
+    packed_weights,
+    scaled_dot_product_attention,
+)
 from tinytorch.autograd import gradcheck
 from tinytorch.tensor import Tensor
 
@@ -180,3 +185,14 @@ def test_masks_that_make_no_sense_are_refused():
             attend(q, k, v, np.triu(np.full((4, 4), -np.inf), 1))
         with pytest.raises(ValueError, match="doesn't fit the scores"):
             attend(q, k, v, np.ones((5, 5)))
+
+
+def test_packed_weights_change_speed_only():
+    attention = MultiHeadAttention(8, 2)
+    (x,) = tensors((1, 3, 8))
+    expected = attention.infer(x.data)
+    with packed_weights(attention):
+        np.testing.assert_allclose(attention.infer(x.data), expected, rtol=1e-5, atol=1e-6)
+    attention.q_proj.weight.data = attention.q_proj.weight.data * 2
+    assert np.abs(attention.infer(x.data) - expected).max() > 1e-4
+    assert "_packed_weight" not in vars(attention.q_proj)

@@ -43,12 +43,11 @@ def levels() -> list[str]:
 
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...
-
 def run_fma(iterations: int, /) -> float:
-    """Independent multiply-adds on registers; returns the floating-point operations done."""
+    """Multiply-adds in registers; returns the operations done."""
 
 def run_read(x: F32, /) -> float:
-    """Reads x once, on one thread; returns the sum so that nothing is optimised away."""
+    """Reads x from end to end; returns a sum that depends on all of it."""
 
 # --- matmul, linear -------------------------------------------------------------------------
 

@@ -33,10 +33,22 @@ DROPOUT_MAX_PROB = 1.0
 Layer = Module
 
 
-def _positive(name: str, **sizes: int) -> None:
+def check_positive(name: str, **sizes: int) -> None:
+    """Raise ValueError, naming the layer and the argument, unless all sizes are positive whole numbers."""
     for size_name, size in sizes.items():
         if not isinstance(size, (int, np.integer)) or size <= 0:
             raise ValueError(f"{name}: {size_name} must be a positive whole number, got {size!r}")
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (…, in) @ weight (in, out) + bias (out,); PyTorch keeps its weight the other way round."""
+    if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"Linear: the last axis of the input must have {weight.shape[0]} features, "
+            f"but its shape is {x.shape}"
+        )
+    y = kernels.linear(x.data, weight.data, None if bias is None else bias.data)
+    return record(y, LinearBackward, x, weight, bias)
 
 
 class Linear(Module):
@@ -56,7 +68,7 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        _positive("Linear", in_features=in_features, out_features=out_features)
+        check_positive("Linear", in_features=in_features, out_features=out_features)
         self.in_features, self.out_features = in_features, out_features
         scale = np.sqrt(XAVIER_SCALE_FACTOR / in_features)
         self.weight = Parameter(np.random.randn(in_features, out_features) * scale)
@@ -64,20 +76,27 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (…, in_features) → (…, out_features)"""
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(
-                f"Linear: the last axis of the input must have {self.in_features} features, "
-                f"but its shape is {x.shape}"
-            )
-        bias = None if self.bias is None else self.bias.data
-        return record(
-            kernels.linear(x.data, self.weight.data, bias), LinearBackward, x, self.weight, self.bias
-        )
+        return linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
         )
+
+
+def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
+    """Zero each element with probability p and scale the others by 1 / (1 - p), if `training`."""
+    keep = 1 - _check_probability(p)
+    if not training or keep == 1:
+        return x
+    mask = (np.random.random(x.shape) < keep).astype(x.dtype)
+    return x * Tensor._wrap(mask / keep if keep > 0 else mask)
+
+
+def _check_probability(p: float) -> float:
+    if not DROPOUT_MIN_PROB <= p <= DROPOUT_MAX_PROB:
+        raise ValueError(f"Dropout: p is a probability and must be between 0 and 1, got {p}")
+    return p
 
 
 class Dropout(Module):
@@ -87,17 +106,11 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        if not DROPOUT_MIN_PROB <= p <= DROPOUT_MAX_PROB:
-            raise ValueError(f"Dropout: p is a probability and must be between 0 and 1, got {p}")
-        self.p = p
+        self.p = _check_probability(p)
 
     def forward(self, x: Tensor, training: bool | None = None) -> Tensor:
         """`training`, when given, wins over the module's own mode."""
-        if not (self.training if training is None else training) or self.p == 0:
-            return x
-        keep = 1 - self.p
-        mask = (np.random.random(x.shape) < keep).astype(x.dtype)
-        return x * Tensor._wrap(mask / keep if keep > 0 else mask)
+        return dropout(x, self.p, self.training if training is None else training)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
@@ -190,7 +203,7 @@ def _last_axis(name: str, shape: int | tuple[int]) -> tuple[int]:
     sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if len(sizes) != 1:
         raise ValueError(f"{name}: normalises the last axis only, so give one size, not {shape}")
-    _positive(name, normalized_shape=sizes[0])
+    check_positive(name, normalized_shape=sizes[0])
     return sizes
 
 

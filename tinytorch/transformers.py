@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .activations import GELU
-from .attention import Array, MultiHeadAttention, infer
+from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
-from .layers import Dropout, LayerNorm, Linear, _positive
+from .layers import Dropout, LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -20,7 +20,7 @@ __all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
 def create_causal_mask(seq_len: int) -> Tensor:
     """Return a mask (1, T, T) with ones on and below the diagonal: position t sees positions up to t."""
-    _positive("create_causal_mask", seq_len=seq_len)
+    check_positive("create_causal_mask", seq_len=seq_len)
     return Tensor(np.tri(seq_len)[None])
 
 
@@ -119,7 +119,7 @@ class GPT(Module):
         max_seq_len: int = 1024,
         dropout_prob: float = 0.0,
     ):
-        _positive("GPT", num_layers=num_layers)
+        check_positive("GPT", num_layers=num_layers)
         self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
         self.num_heads, self.max_seq_len = num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
@@ -224,10 +224,11 @@ class GPT(Module):
         sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
         sequence[:, : ids.shape[1]] = ids
         read = 0  # how many positions the cache holds
-        for length in range(ids.shape[1], sequence.shape[1]):
-            logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
-            sequence[:, length] = _choose(logits, temperature, top_k, rng)
-            read = length if use_cache else 0
+        with packed_weights(self):
+            for length in range(ids.shape[1], sequence.shape[1]):
+                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
+                sequence[:, length] = _choose(logits, temperature, top_k, rng)
+                read = length if use_cache else 0
         return from_numpy(sequence)
 
     def _new_cache(self, batch_size: int) -> kernels.KVCache:

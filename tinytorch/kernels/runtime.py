@@ -77,34 +77,19 @@ def get_num_threads() -> int:
 
 
 def run_fma(iterations: int) -> float:
-    """Multiply-adds on registers alone, on the calling thread: what bounds all arithmetic.
-
-    Parameters
-    ----------
-    iterations : int
-        Rounds of independent multiply-adds.
+    """Do nothing but multiply-adds on registers, on this thread: the arithmetic ceiling of the CPU level.
 
     Returns
     -------
     float
-        The floating-point operations done.
+        How many floating-point operations that were.
     """
     return _C.run_fma(as_int("run_fma", "iterations", iterations, 0))
 
 
-def run_read(x: np.ndarray) -> float:
-    """Read an array once, on the calling thread: what bounds everything that streams.
-
-    Parameters
-    ----------
-    x : array of float32, C-contiguous
-
-    Returns
-    -------
-    float
-        The sum of x, so that no load can be left out.
-    """
-    return _C.run_read(x)
+def run_read(x: np.ndarray) -> None:
+    """Do nothing but read a float32 array from end to end, on this thread: the memory's ceiling."""
+    _C.run_read(x)
 
 
 def _threads_asked_for() -> int:

@@ -1,0 +1,39 @@
+"""Layers and losses, under the names that PyTorch users type."""
+
+from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from tinytorch.layers import Dropout, Flatten, Layer, LayerNorm, Linear, RMSNorm, Sequential
+from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from tinytorch.module import Module, Parameter
+from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+
+from . import functional
+
+F = functional
+BCELoss = BinaryCrossEntropyLoss
+
+__all__ = [
+    "GELU",
+    "AvgPool2d",
+    "BCELoss",
+    "BatchNorm2d",
+    "BinaryCrossEntropyLoss",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "F",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "Parameter",
+    "RMSNorm",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "functional",
+]
