@@ -276,6 +276,8 @@ def _with_gelu(name):
 
 
 if "gelu" not in _found:
-    _found.update({name: _with_gelu(name) for name in ("linear", "linear_packed") if name in _found})
+    _found.update(
+        {name: _with_gelu(name) for name in ("linear", "linear_packed", "sparse_linear") if name in _found}
+    )
 
 _C = SimpleNamespace(**{**_numpy, **_found})
