@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from tinytorch import kernels
-from tinytorch.attention import MultiHeadAttention, fused_attention, scaled_dot_product_attention
+from tinytorch.attention import (
+    MultiHeadAttention,
+    fused_attention,
+    packed_weights,
+    scaled_dot_product_attention,
+)
 from tinytorch.autograd import gradcheck
 from tinytorch.tensor import Tensor
 
@@ -117,6 +122,12 @@ def test_weights_only_when_asked():
     assert np.all(weights.data[:, :, ~np.tri(5, dtype=bool)] == 0)
     np.testing.assert_allclose(out.data, attention(x, causal=True).data, rtol=1e-4, atol=1e-5)
 
+    mask = np.ones((5, 5))
+    mask[:, 2] = 0
+    out, weights = attention(x, mask, causal=True, return_weights=True)
+    np.testing.assert_allclose(out.data, attention(x, mask, causal=True).data, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(weights.data != 0, np.broadcast_to(np.tri(5) * mask > 0, weights.shape))
+
 
 @pytest.mark.parametrize("shape", [(5, 5), (1, 5, 5), (2, 5, 5), (2, 1, 5, 5), (2, 2, 5, 5)])
 def test_masks_of_every_rank(shape):
@@ -180,3 +191,22 @@ def test_masks_that_make_no_sense_are_refused():
             attend(q, k, v, np.triu(np.full((4, 4), -np.inf), 1))
         with pytest.raises(ValueError, match="doesn't fit the scores"):
             attend(q, k, v, np.ones((5, 5)))
+
+
+def test_packed_weights_change_speed_only():
+    attention = MultiHeadAttention(8, 2)
+    (x,) = tensors((1, 3, 8))
+    expected = attention.infer(x.data)
+    with packed_weights(attention):
+        np.testing.assert_allclose(attention.infer(x.data), expected, rtol=1e-5, atol=1e-6)
+    attention.q_proj.weight.data = attention.q_proj.weight.data * 2
+    assert np.abs(attention.infer(x.data) - expected).max() > 1e-4
+    assert "_packed_weight" not in vars(attention.q_proj)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8), (2, 0, 8)])
+def test_nothing_in_nothing_out(shape):
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    out = MultiHeadAttention(8, 2)(x, causal=True)
+    out.sum().backward()
+    assert out.shape == x.grad.shape == shape

@@ -8,6 +8,8 @@ or backward.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .activations import GELU, softmax
 from .autograd import Function, no_grad, record
-from .layers import LayerNorm, Linear, _positive
+from .layers import LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -119,7 +121,7 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, embed_dim: int, num_heads: int):
-        _positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        check_positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
         if embed_dim % num_heads:
             raise ValueError(
                 f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} "
@@ -210,13 +212,31 @@ class MultiHeadAttention(Module):
 def infer(layer: Module, x: Array) -> Array:
     """Run a layer on an array, without a graph; the usual ones go straight to their kernels."""
     if type(layer) is Linear:
-        return kernels.linear(x, layer.weight.data, None if layer.bias is None else layer.bias.data)
+        weight = vars(layer).get("_packed_weight", layer.weight.data)
+        return kernels.linear(x, weight, None if layer.bias is None else layer.bias.data)
     if type(layer) is LayerNorm:
         return kernels.layer_norm(x, layer.gamma.data, layer.beta.data, layer.eps)
     if type(layer) is GELU:
         return kernels.gelu(x, layer.approximate)
     with no_grad():
         return layer(from_numpy(x)).data
+
+
+@contextmanager
+def packed_weights(model: Module) -> Iterator[None]:
+    """Let `infer` read weights that are packed once, for as long as the block lasts.
+
+    A kernel otherwise rearranges a weight matrix on every call, which for one new token costs more
+    than the product itself. Inside the block the weights must not change.
+    """
+    linears = [m for m in model.modules() if type(m) is Linear and m.weight.dtype == np.float32]
+    for linear in linears:
+        vars(linear)["_packed_weight"] = kernels.pack(linear.weight.data)
+    try:
+        yield
+    finally:
+        for linear in linears:
+            vars(linear).pop("_packed_weight", None)
 
 
 def _swap_axes_1_2(x: Any) -> Any:

@@ -150,9 +150,7 @@ def disable_kv_cache(model: Any) -> None:
 def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, is_last: bool) -> Any:
     """Return what stands in for `attention.forward` while the cache is on."""
 
-    def forward(
-        x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False
-    ) -> Tensor:
+    def forward(x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False) -> Tensor:
         if x.requires_grad:
             raise RuntimeError(
                 "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this "

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ._arrays import whole_numbers
 from .autograd import EmbeddingBackward, record
-from .layers import _positive
+from .layers import check_positive
 from .module import Module, Parameter
-from .tensor import Tensor, whole_numbers
+from .tensor import Tensor
 
 
 class Embedding(Module):
@@ -28,7 +29,7 @@ class Embedding(Module):
     """
 
     def __init__(self, vocab_size: int, embed_dim: int):
-        _positive("Embedding", vocab_size=vocab_size, embed_dim=embed_dim)
+        check_positive("Embedding", vocab_size=vocab_size, embed_dim=embed_dim)
         self.vocab_size, self.embed_dim = vocab_size, embed_dim
         limit = math.sqrt(6.0 / (vocab_size + embed_dim))
         self.weight = Parameter(np.random.uniform(-limit, limit, (vocab_size, embed_dim)))
@@ -70,7 +71,7 @@ class PositionalEncoding(Module):
     """
 
     def __init__(self, max_seq_len: int, embed_dim: int):
-        _positive("PositionalEncoding", max_seq_len=max_seq_len, embed_dim=embed_dim)
+        check_positive("PositionalEncoding", max_seq_len=max_seq_len, embed_dim=embed_dim)
         self.max_seq_len, self.embed_dim = max_seq_len, embed_dim
         limit = math.sqrt(2.0 / embed_dim)
         self.position_embeddings = Parameter(np.random.uniform(-limit, limit, (max_seq_len, embed_dim)))
@@ -117,7 +118,7 @@ def create_sinusoidal_embeddings(max_seq_len: int, embed_dim: int) -> Tensor:
     ----------
     A. Vaswani et al., *Attention Is All You Need*, 2017, section 3.5.
     """
-    _positive("create_sinusoidal_embeddings", max_seq_len=max_seq_len, embed_dim=embed_dim)
+    check_positive("create_sinusoidal_embeddings", max_seq_len=max_seq_len, embed_dim=embed_dim)
     position = np.arange(max_seq_len)[:, None]
     frequency = 10000.0 ** (-np.arange(0, embed_dim, 2) / embed_dim)
     table = np.empty((max_seq_len, embed_dim))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import whole_numbers
+from ._arrays import whole_numbers
 
 UNKNOWN = "<UNK>"
 END_OF_WORD = "</w>"

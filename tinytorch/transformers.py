@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from . import kernels
 from .activations import GELU
-from .attention import Array, MultiHeadAttention, infer
+from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
-from .layers import Dropout, LayerNorm, Linear, _positive
+from .layers import Dropout, LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -20,7 +20,7 @@ __all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
 def create_causal_mask(seq_len: int) -> Tensor:
     """Return a mask (1, T, T) with ones on and below the diagonal: position t sees positions up to t."""
-    _positive("create_causal_mask", seq_len=seq_len)
+    check_positive("create_causal_mask", seq_len=seq_len)
     return Tensor(np.tri(seq_len)[None])
 
 
@@ -42,9 +42,10 @@ class MLP(Module):
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout_prob: float = 0.1):
-        self.linear1 = Linear(embed_dim, hidden_dim or 4 * embed_dim)
+        hidden_dim = 4 * embed_dim if hidden_dim is None else hidden_dim
+        self.linear1 = Linear(embed_dim, hidden_dim)
         self.gelu = GELU()
-        self.linear2 = Linear(hidden_dim or 4 * embed_dim, embed_dim)
+        self.linear2 = Linear(hidden_dim, embed_dim)
         self.dropout = Dropout(dropout_prob)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ class GPT(Module):
         max_seq_len: int = 1024,
         dropout_prob: float = 0.0,
     ):
-        _positive("GPT", num_layers=num_layers)
+        check_positive("GPT", num_layers=num_layers)
         self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
         self.num_heads, self.max_seq_len = num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
@@ -224,10 +225,11 @@ class GPT(Module):
         sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
         sequence[:, : ids.shape[1]] = ids
         read = 0  # how many positions the cache holds
-        for length in range(ids.shape[1], sequence.shape[1]):
-            logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
-            sequence[:, length] = _choose(logits, temperature, top_k, rng)
-            read = length if use_cache else 0
+        with packed_weights(self):
+            for length in range(ids.shape[1], sequence.shape[1]):
+                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
+                sequence[:, length] = _choose(logits, temperature, top_k, rng)
+                read = length if use_cache else 0
         return from_numpy(sequence)
 
     def _new_cache(self, batch_size: int) -> kernels.KVCache:

@@ -26,7 +26,7 @@ from .norm import (
 from .optimizer import adam_step, adamw_step, sgd_step
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from .quantize import dequantize, quantize
-from .runtime import cpu_info, get_num_threads, set_num_threads
+from .runtime import cpu_info, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .sparse import SparseMatrix, sparse_linear, sparse_matmul
 
@@ -73,6 +73,8 @@ __all__ = [
     "reference",
     "rms_norm",
     "rms_norm_backward",
+    "run_fma",
+    "run_read",
     "set_num_threads",
     "sgd_step",
     "softmax",
