@@ -42,12 +42,13 @@ MAX_ROUNDS = 200
 # ---- records ----
 
 
-def _measured_log(logs: np.ndarray, unit: str, confidence: float) -> Measured:
-    """Median of a positive quantity, given by its logarithms, with its interval."""
-    low, high = intervals.interval(logs, confidence)
+def measured(samples: Sequence[float] | np.ndarray, unit: str, confidence: float = CONFIDENCE) -> Measured:
+    """The median of positive samples, such as times or ratios, with its interval (on a logarithmic scale)."""
+    logs = np.log(np.asarray(samples, dtype=np.float64))
     value = math.exp(float(np.median(logs)))
     if logs.size == 1:
         return Measured(value, unit)
+    low, high = intervals.interval(logs, confidence)
     return Measured(value, unit, math.exp(low), math.exp(high), logs.size)
 
 
@@ -105,16 +106,16 @@ class Races:
 
     def time(self, name: str) -> Measured:
         """Seconds for one call."""
-        return _measured_log(np.log(self.seconds[name]), "s", self.confidence)
+        return measured(self.seconds[name], "s", self.confidence)
 
     def rate(self, name: str, work: float, unit: str) -> Measured:
         """`work` for one call (in the unit's numerator: 1e9 operations for GFLOP/s) divided by its time."""
-        return _measured_log(math.log(work) - np.log(self.seconds[name]), unit, self.confidence)
+        return measured(work / np.asarray(self.seconds[name]), unit, self.confidence)
 
     def between(self, baseline: str, contender: str) -> Race:
         """The race of `contender` against `baseline`, from the rounds that both ran in."""
         seconds = (self.seconds[baseline], self.seconds[contender])
-        ratio = _measured_log(np.log(seconds[0]) - np.log(seconds[1]), "×", self.confidence)
+        ratio = measured(np.divide(*seconds), "×", self.confidence)
         return Race(
             (baseline, contender),
             seconds,
