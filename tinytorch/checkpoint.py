@@ -1,4 +1,4 @@
-"""The checkpoint file: arrays and JSON in an .npz archive, without pickle, replaced in one piece or not at all."""
+"""The checkpoint file: arrays and JSON in an .npz archive, without pickle, replaced whole or not at all."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_checkpoint(
     partial = f"{path}.{os.getpid()}.partial"
     try:
         with open(partial, "xb") as file:
-            np.savez(file, metadata=np.frombuffer(header.encode(), np.uint8), **arrays)
+            np.savez(file, metadata=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -76,12 +76,12 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, 
         zlib.error,
     ) as error:
         raise CheckpointError(
-            f"{os.fspath(path)} is not a whole checkpoint (perhaps it was cut short while being copied): {error}. "
-            "Use an earlier one."
+            f"{os.fspath(path)} is not a whole checkpoint (perhaps it was cut short in copying): "
+            f"{error}. Use an earlier one."
         ) from None
     if found != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{os.fspath(path)} has format {found[0]!r}, version {found[1]!r}; this release reads {FORMAT!r}, "
-            f"version {VERSION}. Load it with the release that wrote it."
+            f"{os.fspath(path)} has format {found[0]!r}, version {found[1]!r}; "
+            f"this release reads {FORMAT!r}, version {VERSION}. Load it with the release that wrote it."
         )
     return metadata, arrays

@@ -108,7 +108,7 @@ class DataLoader:
 
 
 def _stack(values: Sequence[Any]) -> Tensor:
-    """One tensor from the same field of several samples: tensors, arrays or numbers (whole ones stay whole)."""
+    """One tensor from the same field of several samples: tensors, arrays or numbers."""
     arrays = [value.data if isinstance(value, Tensor) else np.asarray(value) for value in values]
     if len({array.shape for array in arrays}) > 1:
         shapes = sorted({str(array.shape) for array in arrays})

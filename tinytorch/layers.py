@@ -44,7 +44,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (…, in) @ weight (in, out) + bias (out,); PyTorch keeps its weight the other way round."""
     if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
         raise ValueError(
-            f"Linear: the last axis of the input must have {weight.shape[0]} features, but its shape is {x.shape}"
+            f"Linear: the last axis of the input must have {weight.shape[0]} features, "
+            f"but its shape is {x.shape}"
         )
     y = kernels.linear(x.data, weight.data, None if bias is None else bias.data)
     return record(y, LinearBackward, x, weight, bias)

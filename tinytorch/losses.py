@@ -37,7 +37,7 @@ def mse_loss(prediction: Tensor, target: Any) -> Tensor:
 def binary_cross_entropy(prediction: Tensor, target: Any) -> Tensor:
     """Mean of -target·log(p) - (1 - target)·log(1 - p), for probabilities and targets of one shape.
 
-    Probabilities are clipped to [1e-7, 1 - 1e-7], so that a wrong certainty costs much, but not infinitely much.
+    Probabilities are clipped to [1e-7, 1 - 1e-7], so that being wrong with certainty has a finite cost.
     """
     target = _same_shape("BinaryCrossEntropyLoss", prediction, target)
     for name, values in (("prediction", prediction.data), ("target", target.data)):
@@ -103,7 +103,7 @@ class CrossEntropyLoss(Module):
 
 
 def _same_shape(name: str, prediction: Tensor, target: Any) -> Tensor:
-    """Broadcasting would silently compare every prediction with every target: (4, 1) with (4,) gives 16 pairs."""
+    """Broadcasting would compare every prediction with every target: (4, 1) with (4,) gives 16 pairs."""
     if not isinstance(target, Tensor):
         target = Tensor(target)
     if prediction.shape != target.shape:

@@ -1,4 +1,4 @@
-"""Module: what every layer and model has in common. It finds parameters and sub-modules by looking at attributes."""
+"""Module: what every layer and model has in common."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Parameter(Tensor):
 class Module:
     """Base class of layers and models.
 
-    Write `forward`; call the module itself. Tensors that require gradients, `Parameter`s, and other modules are found
-    wherever they are attributes, also inside lists, tuples and dicts, so nothing has to be registered.
+    Write `forward`; call the module itself. Tensors that require gradients, `Parameter`s, and other modules
+    are found wherever they are attributes, also inside lists, tuples and dicts: nothing has to be registered.
 
     Attributes
     ----------
@@ -132,7 +132,7 @@ class Module:
         for name, target in targets.items():
             if arrays[name].shape != target.shape:
                 raise ValueError(
-                    f"load_state_dict: {name} has another shape in the state (first) than in the model (second):\n"
+                    f"load_state_dict: {name} in the state (first) and the model (second) differ:\n"
                     + align_shapes(arrays[name].shape, target.shape)
                 )
         for name, target in targets.items():

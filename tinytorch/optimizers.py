@@ -25,8 +25,8 @@ DEFAULT_WEIGHT_DECAY_ADAMW = 0.01
 class Optimizer:
     """Base class: holds the parameters, prepares their gradients, saves and restores state.
 
-    A subclass defines `_update`, and names its hyperparameters and its buffers: attributes that hold a list with one
-    array for each parameter (None before its first step).
+    A subclass defines `_update`, and names its hyperparameters and its buffers: attributes that hold a list
+    with one array for each parameter (None before its first step).
 
     Parameters
     ----------
@@ -36,11 +36,14 @@ class Optimizer:
     Attributes
     ----------
     params : list of Tensor
+    lr : float
+        Learning rate; may be changed between steps.
     step_count : int
         Steps taken so far.
     """
 
-    hyperparameters: tuple[str, ...] = ()
+    lr: float
+    hyperparameters: tuple[str, ...] = ("lr",)
     buffers: tuple[str, ...] = ()
 
     def __init__(self, params: Iterable[Tensor]) -> None:
@@ -137,7 +140,8 @@ class Optimizer:
             )
         if len(state["steps"]) != len(self.params):
             raise ValueError(
-                f"{own}: the saved state is for {len(state['steps'])} parameters, this optimizer has {len(self.params)}"
+                f"{own}: the saved state is for {len(state['steps'])} parameters, "
+                f"this optimizer has {len(self.params)}"
             )
         for name in self.buffers:
             for i, (array, parameter) in enumerate(zip(state["buffers"][name], self.params, strict=True)):
@@ -167,7 +171,7 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params)
         self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
-        self.momentum_buffers: list[np.ndarray | None]
+        self.momentum_buffers: list[Any]
         self._check_hyperparameters()
         if nesterov and momentum == 0:
             raise ValueError("SGD: nesterov looks ahead along the momentum, so momentum must be above 0")
@@ -217,8 +221,8 @@ class Adam(Optimizer):
         super().__init__(params)
         self.lr, self.eps, self.weight_decay = lr, eps, weight_decay
         self.beta1, self.beta2 = betas
-        self.m_buffers: list[np.ndarray | None]
-        self.v_buffers: list[np.ndarray | None]
+        self.m_buffers: list[Any]
+        self.v_buffers: list[Any]
         self._check_hyperparameters()
 
     _kernel = staticmethod(kernels.adam_step)
@@ -227,7 +231,8 @@ class Adam(Optimizer):
         m, v = [self.m_buffers[i] for i in group], [self.v_buffers[i] for i in group]
         self._kernel(
             params, grads, m, v,
-            step=step, lr=self.lr, beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=self.weight_decay,
+            step=step, lr=self.lr, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
+            weight_decay=self.weight_decay,
         )  # fmt: skip
 
 

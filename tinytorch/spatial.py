@@ -43,8 +43,10 @@ class Conv2dBackward(Function):
 
     def backward(self, grad: np.ndarray) -> tuple:
         x, weight = self.saved_tensors[:2]
-        wanted = (*self.needs_input_grad, False)[:3]
-        grads = kernels.conv2d_backward(grad, x.data, weight.data, **self.options, output_mask=wanted)
+        need_x, need_weight, *need_bias = self.needs_input_grad
+        grads = kernels.conv2d_backward(
+            grad, x.data, weight.data, **self.options, output_mask=(need_x, need_weight, any(need_bias))
+        )
         return grads[: len(self.needs_input_grad)]
 
 
@@ -58,7 +60,7 @@ def conv2d(
     groups: int = 1,
 ) -> Tensor:
     """x (N, C, H, W) with weight (O, C / groups, kh, kw) → (N, O, OH, OW)"""
-    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     y = kernels.conv2d(x.data, weight.data, None if bias is None else bias.data, **options)
     return record(y, Conv2dBackward, x, weight, bias, options)
 
@@ -208,8 +210,8 @@ class BatchNorm2dBackward(Function):
 class BatchNorm2d(Module):
     """Give each channel mean 0 and variance 1, then scale by gamma and shift by beta.
 
-    In training the statistics are those of the batch, and the running ones move towards them; in `eval` mode the
-    running ones are used. Source: Ioffe and Szegedy 2015.
+    In training the statistics are those of the batch, and the running ones move towards them; in `eval` mode
+    the running ones are used. Source: Ioffe and Szegedy 2015.
 
     Parameters
     ----------
@@ -241,8 +243,8 @@ class BatchNorm2d(Module):
         _check_images("BatchNorm2d", x, self.num_features)
         if self.training and x.size // self.num_features < 2:
             raise ValueError(
-                f"BatchNorm2d: training needs more than one value for each channel, but x has shape {x.shape}; "
-                "use larger batches, or eval()"
+                f"BatchNorm2d: training needs more than one value for each channel, but x has shape "
+                f"{x.shape}; use larger batches, or eval()"
             )
         y = kernels.batch_norm2d(
             x.data,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ._arrays import align_shapes, as_float, divide, to_array, whole_numbers
 from .autograd import engine, rules
 from .autograd.engine import is_grad_enabled, record
 
-__all__ = ["Tensor", "concatenate", "from_numpy", "split", "stack", "where"]
+__all__ = ["Tensor", "as_tensor", "from_numpy", "match_dtypes"]
 
 BYTES_PER_FLOAT32 = 4
 KB_TO_BYTES = 1024
@@ -28,21 +28,22 @@ class Tensor:
     Parameters
     ----------
     data : array_like
-        Copied. Python numbers, lists of them and floating-point arrays become float32; boolean and integer arrays
-        keep their dtype unless `requires_grad`.
+        Copied. Python numbers, lists of them and floating-point arrays become float32; boolean and integer
+        arrays keep their dtype unless `requires_grad`.
     requires_grad : bool
         Whether `backward` should fill `grad`.
     dtype : dtype, optional
-        Overrides the above. float64 makes every operation run in float64 (slowly, in NumPy), as `gradcheck` needs.
+        Overrides the above. float64 makes every operation run in float64, slowly, as `gradcheck` needs.
 
     Attributes
     ----------
     data : ndarray
-        May be assigned. Between the forward and the backward computation it should not be: `backward` will object.
+        May be assigned, but not between the forward and the backward computation: `backward` will object.
     grad : ndarray or None
         The gradient, in the shape of `data`; `backward` adds to it.
     """
 
+    _data: np.ndarray
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -172,7 +173,7 @@ class Tensor:
         Parameters
         ----------
         gradient : array_like, optional
-            Gradient of what follows with respect to this tensor, in its shape. 1 for a tensor with one element.
+            Gradient of what follows for this tensor, in its shape; 1 if it has one element.
         retain_graph : bool
             Keep the graph for another `backward`; otherwise its memory is freed on the way.
         """
@@ -253,7 +254,7 @@ class Tensor:
         return self._in_place(np.multiply, other, self.__mul__)
 
     def __itruediv__(self, other: Any) -> Tensor:
-        return self._in_place(np.truedivide, other, self.__truediv__)
+        return self._in_place(np.true_divide, other, self.__truediv__)
 
     def _in_place(self, compute: Callable, other: Any, out_of_place: Callable) -> Tensor:
         if is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False)):
@@ -271,20 +272,20 @@ class Tensor:
         return self.matmul(other) if isinstance(other, (Tensor, np.ndarray)) else NotImplemented
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return _as_tensor(other, self).matmul(self) if isinstance(other, np.ndarray) else NotImplemented
+        return as_tensor(other, self).matmul(self) if isinstance(other, np.ndarray) else NotImplemented
 
     def matmul(self, other: Any) -> Tensor:
-        """Matrix product with np.matmul's rules: (…, M, K) @ (…, K, N), batches broadcast, 1-D operands allowed."""
+        """Matrix product with np.matmul's rules: (…, M, K) @ (…, K, N), batches broadcast, 1-D allowed."""
         if not isinstance(other, (Tensor, np.ndarray)):
             raise TypeError(f"matmul: expected a Tensor, got {type(other).__name__}")
-        other = _as_tensor(other, self)
+        other = as_tensor(other, self)
         if self.ndim == 0 or other.ndim == 0:
             return self * other
         inner = self.shape[-1], other.shape[-2 if other.ndim > 1 else 0]
         if inner[0] != inner[1]:
             raise ValueError(
-                f"matmul: {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}. "
-                "The last axis of the left tensor meets the last but one of the right; is a transpose missing?"
+                f"matmul {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
+                "The last axis on the left meets the last but one on the right; is a transpose missing?"
             )
         return record(kernels.matmul(self._data, other._data), rules.MatmulBackward, self, other)
 
@@ -410,7 +411,7 @@ class Tensor:
     def expand(self, *shape: Any) -> Tensor:
         """Repeat axes of size 1 without copying; -1 keeps an axis as it is."""
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        own = (1,) * (len(shape) - self.ndim) + self.shape
+        own = (1,) * (len(shape) - self.ndim) + self.shape[max(self.ndim - len(shape), 0) :]
         shape = tuple(n if wanted == -1 else wanted for n, wanted in zip(own, shape, strict=True))
         try:
             data = np.broadcast_to(self._data, shape)
@@ -447,14 +448,14 @@ class Tensor:
     def __setitem__(self, key: Any, value: Any) -> None:
         if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
             raise RuntimeError(
-                "assigning to elements would lose gradients: use where(condition, a, b), or do it under no_grad()"
+                "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
             )
         self._data[_index(key)] = value.data if isinstance(value, Tensor) else value
         self._version += 1
 
 
 # --------------------------------------------------------------------------------------------------
-# Functions of several tensors
+# From arrays to tensors, and two operands made to fit
 # --------------------------------------------------------------------------------------------------
 
 
@@ -463,61 +464,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     return Tensor._wrap(array)
 
 
-def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Join tensors along an existing axis; the other axes must agree."""
-    tensors = [_as_tensor(tensor) for tensor in tensors]
-    if not tensors:
-        raise ValueError("concatenate: needs at least one tensor")
-    try:
-        data = np.concatenate([tensor._data for tensor in tensors], axis=axis)
-    except ValueError:
-        shapes = ", ".join(str(tensor.shape) for tensor in tensors)
-        raise ValueError(
-            f"concatenate along axis {axis}: the other axes must agree, but got {shapes}"
-        ) from None
-
-    def node(*inputs: Tensor) -> engine.Function:
-        return rules.ConcatenateBackward(*inputs, axis=axis)
-
-    return record(data, node, *tensors)
-
-
-def stack(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Join tensors of one shape along a new axis."""
-    return concatenate([_as_tensor(tensor).unsqueeze(axis) for tensor in tensors], axis)
-
-
-def split(tensor: Tensor, size: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """Cut into pieces of `size` along an axis (the last may be smaller), or into pieces of the given sizes."""
-    length = tensor.shape[axis]
-    if isinstance(size, int) and size <= 0:
-        raise ValueError(f"split: size must be positive, got {size}")
-    sizes = (
-        [size] * (length // size) + [length % size] * (length % size > 0)
-        if isinstance(size, int)
-        else list(size)
-    )
-    if sum(sizes) != length or any(n < 0 for n in sizes):
-        raise ValueError(f"split: sizes {sizes} do not add up to the {length} elements of axis {axis}")
-    before = (slice(None),) * (axis % tensor.ndim)
-    ends = np.cumsum(sizes, dtype=int).tolist()
-    return tuple(tensor[(*before, slice(end - n, end))] for n, end in zip(sizes, ends, strict=True))
-
-
-def where(condition: Any, a: Any, b: Any) -> Tensor:
-    """Elements of `a` where `condition` is true, of `b` elsewhere; all three broadcast."""
-    chosen = np.asarray(condition.data if isinstance(condition, Tensor) else condition).astype(bool)
-    like = a if isinstance(a, Tensor) else b if isinstance(b, Tensor) else None
-    a, b = _operands(_as_tensor(a, like), _as_tensor(b, like))
-    return record(np.where(chosen, a._data, b._data), rules.WhereBackward, a, b, chosen)
-
-
-# --------------------------------------------------------------------------------------------------
-# Making two operands fit
-# --------------------------------------------------------------------------------------------------
-
-
-def _as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     """`value` as a tensor; numbers and arrays take the dtype of a floating-point `like`."""
     if isinstance(value, Tensor):
         return value
@@ -531,7 +478,7 @@ def _as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     return Tensor(value)
 
 
-def _operands(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def match_dtypes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Let an integer operand follow a floating-point one, as in PyTorch (NumPy would go to float64)."""
     if a.dtype.kind != b.dtype.kind:
         if a.dtype.kind == "f":
@@ -546,7 +493,7 @@ def _binary(
 ) -> Tensor:
     try:
         like = left if isinstance(left, Tensor) else right
-        a, b = _operands(_as_tensor(left, like), _as_tensor(right, like))
+        a, b = match_dtypes(as_tensor(left, like), as_tensor(right, like))
     except (TypeError, ValueError):
         return NotImplemented
     try:
@@ -556,8 +503,8 @@ def _binary(
             raise
         raise ValueError(
             f"{symbol}: these shapes do not broadcast:\n{align_shapes(a.shape, b.shape)}\n"
-            "Axes are compared from the last; sizes must be equal, or one of them 1. Insert an axis with unsqueeze, "
-            "or reshape one side."
+            "Axes are compared from the last; sizes must be equal, or one of them 1. "
+            "Insert an axis with unsqueeze, or reshape one side."
         ) from None
     return Tensor._wrap(data) if node is None else record(data, node, a, b)
 

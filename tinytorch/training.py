@@ -19,7 +19,7 @@ __all__ = ["CheckpointError", "CosineSchedule", "Trainer", "clip_grad_norm"]
 
 
 class CosineSchedule:
-    """A learning rate that falls from `max_lr` to `min_lr` along half a cosine. Source: Loshchilov and Hutter 2017."""
+    """A learning rate that falls along half a cosine. Source: Loshchilov and Hutter 2017."""
 
     def __init__(self, max_lr: float = 0.1, min_lr: float = 0.01, total_epochs: int = 100) -> None:
         if not 0 <= min_lr <= max_lr < math.inf:
@@ -111,7 +111,7 @@ class Trainer:
         self.history: dict[str, list[float]] = {"train_loss": [], "eval_loss": [], "learning_rates": []}
 
     def fit(self, loader: Any, epochs: int, eval_loader: Any = None, accumulation_steps: int = 1) -> dict:
-        """Train for a number of epochs, evaluating after each if there is an `eval_loader`; returns the history."""
+        """Train for some epochs, evaluating after each if there is an `eval_loader`; returns the history."""
         for _ in range(epochs):
             self.train_epoch(loader, accumulation_steps)
             if eval_loader is not None:
@@ -125,8 +125,8 @@ class Trainer:
         ----------
         loader : iterable of (inputs, targets)
         accumulation_steps : int
-            Batches for each optimizer step. Their gradients are averaged over all samples, so that k batches of n
-            samples act like one of k·n, and an incomplete last group counts for what it holds.
+            Batches for each optimizer step. Their gradients are averaged over all samples, so that k batches
+            of n samples act like one of k·n, and an incomplete last group counts for what it holds.
 
         Returns
         -------
@@ -185,8 +185,8 @@ class Trainer:
     def evaluate(self, loader: Any) -> tuple[float, float]:
         """Mean loss and accuracy over a loader, without training; the model's mode is restored afterwards.
 
-        Accuracy is the share of samples whose class is right: the largest of several outputs, or one output above
-        0.5. It is NaN where targets are not classes.
+        Accuracy is the share of samples whose class is right: the largest of several outputs, or one output
+        above 0.5. It is NaN where targets are not classes.
         """
         before = self.training_mode
         self._set_mode(training=False)
@@ -214,7 +214,7 @@ class Trainer:
     def _progress(self, loader: Any, label: str) -> Any:
         if not self.progress:
             return loader
-        from tqdm.auto import tqdm
+        from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
         return tqdm(loader, desc=label, unit="batch", leave=False)
 
@@ -286,7 +286,8 @@ def _finite(loss: Tensor, number: int) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise FloatingPointError(
-            f"the loss of batch {number} is {value}: the learning rate may be too high, or the inputs hold NaN or Inf"
+            f"the loss of batch {number} is {value}: "
+            "the learning rate may be too high, or the inputs hold NaN or Inf"
         )
     return float(value)
 

@@ -1,8 +1,8 @@
 """The graph of recorded operations, and the walk backwards through it.
 
-An operation on tensors computes its result with NumPy or a kernel, then calls `record`. If a gradient will be
-wanted, `record` attaches a `Function` to the result: a node that remembers what its derivative needs and where each
-gradient goes next. `backward` walks these nodes from the loss to the parameters, each of them once.
+An operation on tensors computes its result with NumPy or a kernel, then calls `record`. If a gradient will
+be wanted, `record` attaches a `Function` to the result: a node that remembers what its derivative needs
+and where each gradient goes next. `backward` walks these nodes from the loss to the parameters, each of them once.
 
 This room lies below `tinytorch.tensor` and never imports it: here, a tensor is anything with `requires_grad`.
 """
@@ -71,7 +71,7 @@ def enable_autograd(quiet: bool = False) -> None:
 
 
 class _Apply:
-    """`Square.apply(x)` on the class runs the operation, as in PyTorch; `node.apply(grad)` reverses one node."""
+    """`Square.apply(x)` on a class runs the operation, as in PyTorch; `node.apply(grad)` reverses one."""
 
     def __get__(self, node: Function | None, owner: type[Function]) -> Callable:
         return owner._run if node is None else node._gradients
@@ -80,8 +80,8 @@ class _Apply:
 class Function:
     """One recorded operation: where its gradients go, and how to compute them.
 
-    The operations below are built after their forward computation, with the tensors they were given. To write your
-    own, define `forward` and `backward` on arrays, and run it with ``apply``:
+    Those in `rules` are built after their forward computation, with the tensors they were given. To write
+    your own, define `forward` and `backward` on arrays, and run it with ``apply``:
 
     >>> class Square(Function):
     ...     def forward(self, x):
@@ -94,13 +94,13 @@ class Function:
     Attributes
     ----------
     reads_inputs : bool
-        Whether `backward` reads the input tensors (then `saved_tensors` keeps them, and changing one in place before
-        `backward` is an error).
+        Whether `backward` reads the input tensors (then `saved_tensors` keeps them, and changing one in place
+        before `backward` is an error).
     owns_gradients : bool
-        Whether the arrays that `backward` returns are new and referred to by nothing else, so that a parameter can
-        keep one as its `.grad` without a copy.
+        Whether the arrays that `backward` returns are new and nothing else refers to them, so a parameter
+        can keep one as its `.grad` without a copy.
     next_functions : tuple
-        For each input: the node that made it, the tensor itself if it is a leaf, or None if it needs no gradient.
+        For each input: the node that made it, itself if it is a leaf, or None if it needs no gradient.
     needs_input_grad : tuple of bool
     """
 
@@ -111,7 +111,7 @@ class Function:
     def __init__(self, *inputs: Any) -> None:
         self.next_functions: tuple | None = tuple([_edge(tensor) for tensor in inputs])
         self.needs_input_grad = tuple([edge is not None for edge in self.next_functions])
-        self._shapes = [getattr(tensor, "shape", ()) for tensor in inputs]
+        self._shapes: list[Any] = [getattr(tensor, "shape", ()) for tensor in inputs]
         self._dtypes = [getattr(tensor, "dtype", None) for tensor in inputs]
         self._output: weakref.ref | None = None
         self.saved_tensors: tuple = ()
@@ -129,7 +129,7 @@ class Function:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, *arrays)")
 
     def backward(self, grad: np.ndarray) -> Any:
-        """The gradient of each input, given the gradient of the output: an array, or a tuple with one for each."""
+        """The gradient of each input, given that of the output: an array, or a tuple with one for each."""
         raise NotImplementedError(f"{type(self).__name__} does not define backward(self, grad)")
 
     @classmethod
@@ -143,18 +143,18 @@ class Function:
         return _attach(tensor._wrap(np.asarray(out)), node, inputs)
 
     def _gradients(self, grad: np.ndarray) -> tuple:
-        """Run `backward` and make each gradient fit its input: broadcast axes summed, shape and dtype checked."""
+        """Run `backward` and make each gradient fit its input: broadcast axes summed, shape checked."""
         name = type(self).__name__
         if self.next_functions is None:
             raise RuntimeError(
-                f"backward reached {name} a second time, but its saved values were freed by the first backward. "
+                f"backward reached {name} a second time, but the first backward freed its saved values. "
                 "Run the forward computation again, or call backward(retain_graph=True) the first time."
             )
         for tensor, version in zip(self.saved_tensors, self._versions, strict=True):
             if getattr(tensor, "_version", 0) != version:
                 raise RuntimeError(
-                    f"{name}: an input of shape {tensor.shape} was changed in place after it was used, so its gradient "
-                    "would be wrong. Call backward before changing it (or before optimizer.step)."
+                    f"{name}: an input of shape {tensor.shape} was changed after it was used, so its "
+                    "gradient would be wrong. Call backward before changing it (or before optimizer.step)."
                 )
         grads = type(self).backward(
             self, grad
@@ -209,7 +209,7 @@ def _attach(out: Any, node: Function, inputs: Sequence) -> Any:
 
 
 def record(data: np.ndarray, node: Callable[..., Function], *args: Any) -> Any:
-    """Make the tensor that holds an operation's result, with its place in the graph if a gradient will be wanted.
+    """The tensor that holds an operation's result, with its place in the graph if a gradient will be wanted.
 
     Parameters
     ----------
@@ -238,8 +238,8 @@ def record(data: np.ndarray, node: Callable[..., Function], *args: Any) -> Any:
 def topological_order(root: Function) -> list[Function]:
     """Every node that `root` depends on, each before the nodes that it depends on itself; `root` comes first.
 
-    A depth-first walk with its own stack: deep graphs don't meet Python's recursion limit, and each node and edge is
-    visited once however many paths lead to it.
+    A depth-first walk with its own stack: deep graphs don't meet Python's recursion limit, and each node and
+    edge is visited once however many paths lead to it.
     """
     order: list[Function] = []
     visited: set[Function] = set()

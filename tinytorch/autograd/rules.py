@@ -1,6 +1,7 @@
 """The derivative of each operation: one node class for each, built by `record` after the forward computation.
 
-Where broadcasting stretched an input, a rule returns the gradient in the shape of the output; `Function` sums it back.
+Where broadcasting stretched an input, a rule returns the gradient in the shape of the output, and `Function`
+sums it back.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class PowBackward(Function):
 
 
 class ElementwiseBackward(Function):
-    """f(x) for one element at a time, given ``derivative(source)``, where source is x itself or the output array."""
+    """Any f(x) on single elements, given ``derivative(source)``; source is x itself or the output array."""
 
     owns_gradients = True
 
@@ -145,7 +146,7 @@ class LinearBackward(Function):
         need_x, need_w, *need_bias = self.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])
         dx = kernels.matmul(grad, w.data, transpose_b=True) if need_x else None
-        dw = kernels.matmul(x.data.reshape(len(rows), -1), rows, transpose_a=True) if need_w else None
+        dw = kernels.matmul(x.data.reshape(-1, x.shape[-1]), rows, transpose_a=True) if need_w else None
         return dx, dw, *(rows.sum(axis=0) for _ in need_bias)
 
 
@@ -262,7 +263,7 @@ def _picks_once(key: Any) -> bool:
 
 
 def _add_rows(grad: np.ndarray, indices: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of `shape` with each row of `grad` added at its index; sorting first is far faster than np.add.at."""
+    """Zeros of `shape` with each row of `grad` added at its index; sorting first beats np.add.at by far."""
     out = np.zeros(shape, grad.dtype)
     if indices.size and out.size:
         flat = indices.reshape(-1) % shape[0]
@@ -424,7 +425,7 @@ class CrossEntropyBackward(Function):
     ) -> None:
         super().__init__(logits)
         self.targets = _as_array(targets)
-        self.options = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
+        self.options: dict[str, Any] = {"ignore_index": ignore_index, "label_smoothing": label_smoothing}
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         logits = self.saved_tensors[0].data
