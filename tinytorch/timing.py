@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.metadata
 import itertools
 import math
 import platform
@@ -54,9 +55,11 @@ def measured(samples: Sequence[float] | np.ndarray, unit: str, confidence: float
 
 def machine() -> dict[str, Any]:
     """What a timing depends on: CPU, its level, threads, versions. No host and no user."""
-    import tinytorch
-
     info = kernels.cpu_info()
+    try:
+        version = importlib.metadata.version("tinytorch")
+    except importlib.metadata.PackageNotFoundError:  # used from a folder, without installing it
+        version = "not installed"
     return {
         "cpu": info.get("model", ""),
         "architecture": platform.machine(),
@@ -66,7 +69,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "tinytorch": getattr(tinytorch, "__version__", "unknown"),
+        "tinytorch": version,
     }
 
 

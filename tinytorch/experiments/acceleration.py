@@ -15,8 +15,8 @@ from tinytorch.kernels import lessons
 CLAIMS = 8
 SECONDS = {"quick": 12, "normal": 60, "thorough": 200}
 
-ELEMENTS = "Python loops over array elements"
-LISTS = "Python loops over lists"
+ELEMENTS = "loops over array elements"
+LISTS = "loops over lists"
 ROWS = "NumPy, row by column"
 KERNEL = "kernels.matmul"
 CEILING = "multiply-adds on registers"
@@ -217,9 +217,9 @@ def _climb(section: Section, context: Context) -> None:
     for name, gain in gains.items():
         section.summaries.append(
             Summary(
-                f"{KERNEL} instead of {name}",
+                f"C, not {name}",
                 gain,
-                hurts_when="products so small that the call outweighs the arithmetic",
+                hurts_when="the product is so small that the call outweighs it",
             )
         )
 
