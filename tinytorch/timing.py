@@ -16,14 +16,15 @@ How a race is run, and why:
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib.metadata
 import itertools
 import math
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,13 +169,15 @@ def _calibrate(call: Call, sample_seconds: float, clock: Clock) -> tuple[int, fl
     """How many calls fill one sample, and how long that took; also warms the call up."""
     target = sample_seconds * 1e9
     repeats = 1
-    _elapsed(call, 1, clock)
+    nanoseconds = _elapsed(call, 1, clock)
     while True:
-        nanoseconds = _elapsed(call, repeats, clock)
+        # The shorter of two: a call that was interrupted must not pass for a long one.
+        nanoseconds = min(nanoseconds, _elapsed(call, repeats, clock))
         if nanoseconds >= target or repeats >= 2**20:
             return repeats, nanoseconds / 1e9
         grow = target / max(nanoseconds, 1) * 1.1
         repeats = max(repeats + 1, math.ceil(repeats * min(grow, 16.0)))
+        nanoseconds = _elapsed(call, repeats, clock)
 
 
 def race_many(
@@ -397,8 +400,11 @@ def locate(
     n = sum(len(logs) for logs in ratios)
     ordered = tuple(races[size] for size in sizes)
 
+    whole = all(float(size).is_integer() for size in sizes)
+
     def size_at(position: float) -> float:
-        return float(np.exp(position)) if scale == "log" else float(position)
+        size = float(np.exp(position)) if scale == "log" else float(position)
+        return float(math.ceil(size - 1e-9)) if whole else size
 
     if math.isinf(high) and high < 0:
         return Breakeven(tuple(sizes), ordered, "always", Measured(sizes[0], unit, n=n, bound="≤"))
@@ -439,12 +445,10 @@ def _best_rate(run: Callable[[int], float], unit: str, seconds: float, clock: Cl
     """Best of several runs, for whatever disturbs a ceiling lowers it. The interval spans median to best."""
     amount = 1
     while True:
-        start = clock()
-        run(amount)
-        elapsed = clock() - start
-        if elapsed >= seconds * 1e9 / 20 or amount >= 2**40:
+        elapsed = min(_elapsed(functools.partial(run, amount), 1, clock) for _ in range(3))
+        if elapsed >= seconds * 1e9 / 60 or amount >= 2**40:
             break
-        amount *= 2 if elapsed < 1000 else max(2, min(int(seconds * 1e9 / 15 / elapsed), 1000))
+        amount *= 2 if elapsed < 1000 else max(2, min(int(seconds * 1e9 / 50 / elapsed), 1000))
     rates: list[float] = []
     with _collector_off():
         deadline = clock() + seconds * 1e9
@@ -464,21 +468,13 @@ def measure_peak(threads: int = 1, *, seconds: float = 0.3, clock: Clock = time.
     threads : int
         How many run at once.
     """
-    if threads == 1:
-        return _best_rate(kernels.run_fma, "GFLOP/s", seconds, clock)
-
-    def run(iterations: int) -> float:
-        done: list[float] = []
-        workers = [
-            threading.Thread(target=lambda: done.append(kernels.run_fma(iterations))) for _ in range(threads)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return sum(done)
-
-    return _best_rate(run, "GFLOP/s", seconds, clock)
+    with ThreadPoolExecutor(threads) as pool:
+        return _best_rate(
+            lambda iterations: sum(pool.map(kernels.run_fma, [iterations] * threads)),
+            "GFLOP/s",
+            seconds,
+            clock,
+        )
 
 
 def measure_bandwidth(

@@ -172,7 +172,7 @@ def _compare_answers(section: Section, context: Context, model: GPT, ids: np.nda
         differ = logits.argmax(-1) != expected.argmax(-1)
         two_best = np.partition(expected, -2, axis=-1)[:, -2:]
         ties = differ & (two_best[:, 1] - two_best[:, 0] < TIE)
-        answers[dtype] = Measured.count(int(differ.sum()), "tokens")
+        answers[dtype] = Measured.count(int(differ.sum()), "tokens differ")
         held[dtype] = Measured.count(cache.nbytes, "B")
         table.add(
             dtype,
