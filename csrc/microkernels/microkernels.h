@@ -9,6 +9,7 @@
 #include "microkernels/int4.h"
 #include "microkernels/int8.h"
 #include "microkernels/matmul.h"
+#include "microkernels/quantize.h"
 #include "microkernels/sparse.h"
 #include "microkernels/vector.h"
 
@@ -20,6 +21,7 @@ typedef struct {
     const tt_sparse_kernels *sparse;
     const tt_attention_kernels *attention;
     const tt_vector_kernels *vector;
+    const tt_quantize_kernels *quantize;
 } tt_microkernels;
 
 #endif
