@@ -35,11 +35,19 @@ def as_float32(x: Array, /) -> F32:
     """x itself when it is float32, C-contiguous and aligned, otherwise such a copy.
     bool, integer and float dtypes convert; everything else is a TypeError."""
 
-def cpu_info() -> dict[str, Any]:
-    """level, levels, model, cores, caches (bytes)."""
+def level() -> str:
+    """The CPU level in use."""
+
+def levels() -> list[str]:
+    """The CPU levels that were built and that this machine has, best first."""
 
 def set_num_threads(n: int, /) -> None: ...
 def get_num_threads() -> int: ...
+def run_fma(iterations: int, /) -> float:
+    """Multiply-adds in registers; returns the operations done."""
+
+def run_read(x: F32, /) -> float:
+    """Reads x from end to end; returns a sum that depends on all of it."""
 
 # --- matmul, linear -------------------------------------------------------------------------
 
@@ -91,8 +99,8 @@ def max_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) 
 def max_pool2d_backward(
     dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /
 ) -> F32:
-    """The first maximum in row-major order takes the whole gradient; a NaN counts as a maximum,
-    and the last NaN of the window takes it (as PyTorch)."""
+    """The first maximum of a window in row-major order takes the whole gradient; a NaN counts as a
+    maximum, and padding never takes it."""
 
 def avg_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
     """Padding counts as 0 and the divisor is always kh * kw."""
@@ -280,3 +288,11 @@ def attention_decode(
     0 ... lengths[b], and leaves lengths alone. A length outside [0, T) is a ValueError before anything
     is written. int8: scale = max|k| / 127 for each position and head, q = rint(k / scale), 0 for a
     scale of 0. -> (B, H, 1, D)."""
+
+# --- lessons --------------------------------------------------------------------------------
+
+def lesson_steps() -> tuple[tuple[str, str, str, str], ...]:
+    """The matmul ladder in order: name, description, compiler flags, file below csrc/lessons/."""
+
+def lesson_matmul(step: int, a: F32, b: F32, out: F32 | None, /) -> F32:
+    """a (M, K) @ b (K, N) -> (M, N) by one step of the ladder."""

@@ -20,12 +20,16 @@ static int check_array(const tt_args *args, const char *name, PyObject *value, i
         return -1;
     }
     PyArrayObject *array = (PyArrayObject *)value;
-    if (PyArray_TYPE(array) != type || !PyArray_ISCARRAY_RO(array)) {
+    if (PyArray_TYPE(array) != type) {
         PyArray_Descr *wanted = PyArray_DescrFromType(type);
-        PyErr_Format(PyExc_TypeError, "%s: %s must be a C-contiguous array of %S, got %S%s", args->function, name,
-                     (PyObject *)wanted, (PyObject *)PyArray_DESCR(array),
-                     PyArray_ISCARRAY_RO(array) ? "" : " in another layout");
+        PyErr_Format(PyExc_TypeError, "%s: %s must be an array of %S, got %S", args->function, name,
+                     (PyObject *)wanted, (PyObject *)PyArray_DESCR(array));
         Py_XDECREF(wanted);
+        return -1;
+    }
+    if (!PyArray_ISCARRAY_RO(array)) {
+        /* Cheap to raise: a transposed view is common, and the door tries it here before it rearranges it. */
+        PyErr_Format(PyExc_TypeError, "%s: %s must be C-contiguous and aligned", args->function, name);
         return -1;
     }
     int ndim = PyArray_NDIM(array);
@@ -124,6 +128,28 @@ int tt_expect_size(const tt_args *args, const char *name, const char *what, size
 PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type)
 {
     return (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)dims, type);
+}
+
+PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims)
+{
+    if (!out) return tt_new_array(ndim, dims, NPY_FLOAT32);
+    size_t expected[NPY_MAXDIMS];
+    for (int i = 0; i < ndim; i++) expected[i] = (size_t)dims[i];
+    if (tt_expect_shape(args, "out", out, ndim, expected) < 0) return NULL;
+    if (!PyArray_ISWRITEABLE(out)) {
+        PyErr_Format(PyExc_ValueError, "%s: out is read-only", args->function);
+        return NULL;
+    }
+    Py_INCREF(out);
+    return out;
+}
+
+int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *input)
+{
+    const char *x = PyArray_BYTES(out), *y = PyArray_BYTES(input);
+    if (x >= y + PyArray_NBYTES(input) || y >= x + PyArray_NBYTES(out)) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: out shares memory with an input; give it memory of its own", args->function);
+    return -1;
 }
 
 void tt_raise(const char *function, tt_status status)

@@ -1,0 +1,235 @@
+"""The GPT: causal, right in its gradients, able to learn, and the same with a cache as without."""
+
+import numpy as np
+import pytest
+
+from tinytorch import kernels
+from tinytorch.autograd import gradcheck, no_grad
+from tinytorch.losses import CrossEntropyLoss
+from tinytorch.optimizers import AdamW
+from tinytorch.tensor import Tensor
+from tinytorch.transformers import GPT, MLP, LayerNorm, TransformerBlock, _choose, create_causal_mask
+
+VOCAB = 11
+
+
+@pytest.fixture
+def model():
+    np.random.seed(0)
+    return GPT(VOCAB, embed_dim=16, num_layers=2, num_heads=4, max_seq_len=24)
+
+
+def tokens(batch=2, steps=9, seed=0):
+    return np.random.default_rng(seed).integers(0, VOCAB, (batch, steps))
+
+
+def test_causal_mask_is_lower_triangular():
+    mask = create_causal_mask(4)
+    assert mask.shape == (1, 4, 4)
+    assert np.array_equal(mask.data[0], np.tri(4))
+    with pytest.raises(ValueError, match="positive"):
+        create_causal_mask(0)
+
+
+def test_mlp_widens_four_times_unless_told():
+    assert MLP(8).linear1.weight.shape == (8, 32)
+    assert MLP(8, 12).linear1.weight.shape == (8, 12)
+    with pytest.raises(ValueError, match="positive"):
+        MLP(8, 0)
+    mlp = MLP(8).eval()
+    x = Tensor(np.random.randn(2, 3, 8))
+    assert np.array_equal(mlp(x).data, mlp.linear2(mlp.gelu(mlp.linear1(x))).data)
+    np.testing.assert_allclose(mlp.infer(x.data), mlp(x).data, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_is_for_training_only():
+    block = TransformerBlock(8, 2, dropout_prob=0.5)
+    x = Tensor(np.random.randn(1, 4, 8))
+    assert not np.array_equal(block(x).data, block(x).data)
+    block.eval()
+    assert np.array_equal(block(x).data, block(x).data)
+
+
+def test_block_is_pre_norm_with_residuals():
+    block = TransformerBlock(8, 2).eval()
+    x = Tensor(np.random.randn(1, 4, 8))
+    after = x + block.attention(block.ln1(x))
+    expected = after + block.mlp(block.ln2(after))
+    np.testing.assert_allclose(block(x).data, expected.data, rtol=1e-5, atol=1e-6)
+    masked, causal = block(x, create_causal_mask(4)), block(x, causal=True)
+    np.testing.assert_allclose(masked.data, causal.data, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(block.infer(x.data), causal.data, rtol=1e-4, atol=1e-5)
+
+
+def test_the_parts_have_their_course_names(model):
+    assert {"gamma", "beta", "eps"} <= vars(LayerNorm(4)).keys()
+    assert model.token_embedding.weight.shape == (VOCAB, 16)
+    assert model.position_embedding.weight.shape == (24, 16)
+    assert len(model.blocks) == 2 and model.lm_head.bias is None
+    per_block = 4 * (16 * 16 + 16) + (16 * 64 + 64) + (64 * 16 + 16) + 4 * 16
+    expected = VOCAB * 16 + 24 * 16 + 2 * per_block + 2 * 16 + 16 * VOCAB
+    assert sum(p.size for p in model.parameters()) == expected
+
+
+def test_logits_depend_on_the_past_only(model):
+    ids = tokens()
+    before = model(ids).data
+    assert before.shape == (2, 9, VOCAB)
+    for t in (0, 4, 8):
+        changed = ids.copy()
+        changed[:, t] = (changed[:, t] + 1) % VOCAB
+        after = model(changed).data
+        assert np.array_equal(after[:, :t], before[:, :t])
+        assert np.abs(after[:, t:] - before[:, t:]).max(axis=(0, 2)).min() > 1e-5
+
+
+def test_position_matters(model):
+    same = model(np.full((1, 5), 3)).data[0]
+    assert np.abs(np.diff(same, axis=0)).max(axis=1).min() > 1e-4
+
+
+def test_gradients_of_a_two_layer_gpt():
+    np.random.seed(1)
+    model = GPT(5, embed_dim=4, num_layers=2, num_heads=2, max_seq_len=4)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype(np.float64)
+    ids = np.array([[0, 3, 3], [1, 4, 2]])
+    assert gradcheck(lambda *parameters: model(ids), model.parameters())
+
+
+def test_infer_is_forward_without_a_graph(model):
+    ids = tokens()
+    with no_grad():
+        expected = model(ids).data
+    np.testing.assert_allclose(model.infer(ids), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model.infer(ids, last_only=True), expected[:, -1:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompt", [1, 2, 7, 24])
+def test_cached_logits_equal_uncached_at_every_position(model, prompt):
+    ids = tokens(batch=3, steps=24)
+    expected = model(ids).data
+    cache = kernels.KVCache(3, 24, 2, 4, 4)
+    got = [model.infer(ids[:, :prompt], cache)]
+    got += [model.infer(ids[:, t : t + 1], cache) for t in range(prompt, 24)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), expected, atol=1e-4)
+    assert np.all(cache.lengths == 24)
+
+
+def test_an_int8_cache_costs_little_accuracy(model):
+    ids = tokens(batch=2, steps=24)
+    expected = model(ids).data
+    cache = kernels.KVCache(2, 24, 2, 4, 4, dtype="int8")
+    got = np.concatenate([model.infer(ids[:, t : t + 1], cache) for t in range(24)], axis=1)
+    assert 0 < np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("position", [0, 3])
+def test_a_cache_left_at_zeros_would_be_noticed(model, position):
+    ids = tokens(batch=1, steps=8)
+    expected = model(ids).data[:, -1]
+    cache = kernels.KVCache(1, 24, 2, 4, 4)
+    model.infer(ids[:, :7], cache)
+    cache.keys[:, :, :, position] = 0
+    cache.values[:, :, :, position] = 0
+    assert np.abs(model.infer(ids[:, 7:], cache)[:, 0] - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_generate_continues_each_prompt_of_a_batch(model, use_cache):
+    prompt = tokens(batch=3, steps=4)
+    out = model.generate(prompt, 10, temperature=0, use_cache=use_cache)
+    assert out.shape == (3, 14) and out.dtype == np.int64
+    assert np.array_equal(out.data[:, :4], prompt)
+    for row in range(3):
+        alone = model.generate(prompt[row], 10, temperature=0, use_cache=use_cache)
+        assert np.array_equal(alone.data[0], out.data[row])
+
+
+def test_generate_is_greedy_at_temperature_zero(model):
+    sequence = model.generate(tokens(1, 3), 8, temperature=0).data
+    for t in range(3, 11):
+        assert sequence[0, t] == model(sequence[:, :t]).data[0, -1].argmax()
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.7, "top_k": 5}])
+def test_generate_gives_the_same_tokens_with_and_without_a_cache(model, settings):
+    prompt = tokens(2, 3)
+    cached = model.generate(prompt, 20, seed=4, **settings)
+    plain = model.generate(prompt, 20, seed=4, use_cache=False, **settings)
+    assert np.array_equal(cached.data, plain.data)
+
+
+def test_generate_by_seed(model):
+    prompt = Tensor(tokens(1, 3))
+    first, again, other = (model.generate(prompt, 20, seed=seed).data for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_generate_uses_the_whole_context_and_no_more(model):
+    prompt = tokens(1, 4)
+    assert model.generate(prompt, 21).shape == (1, 25)
+    with pytest.raises(ValueError, match="at most 21 new tokens"):
+        model.generate(prompt, 22)
+    with pytest.raises(ValueError, match="Shorten the prompt"):
+        model.generate(tokens(1, 30), 1)
+    assert np.array_equal(model.generate(prompt, 0).data, prompt)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt_tokens": np.zeros((1, 0), int)}, "at least one token"),
+        ({"prompt_tokens": [[99]]}, "Index out of range"),
+        ({"prompt_tokens": [[1.5]]}, "whole numbers"),
+        ({"prompt_tokens": [[1]], "max_new_tokens": -1}, "negative"),
+        ({"prompt_tokens": [[1]], "temperature": -1.0}, "temperature"),
+        ({"prompt_tokens": [[1]], "temperature": float("nan")}, "temperature"),
+        ({"prompt_tokens": [[1]], "top_k": 0}, "top_k"),
+    ],
+)
+def test_generate_refuses_what_makes_no_sense(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.generate(**arguments)
+
+
+def test_a_diverged_model_does_not_babble(model):
+    model.ln_f.gamma.data = model.ln_f.gamma.data * np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        model.generate([[1]], 3)
+
+
+def test_forward_refuses_what_it_cannot_read(model):
+    with pytest.raises(ValueError, match="max_seq_len=24"):
+        model(np.zeros((1, 25), int))
+    with pytest.raises(ValueError, match="at least one of each"):
+        model(np.zeros((1, 0), int))
+    with pytest.raises(ValueError, match=r"\(batch, time\)"):
+        model([1, 2, 3])
+
+
+def test_sampling_follows_softmax():
+    logits = np.log(np.array([[0.5, 0.3, 0.15, 0.05]], np.float32))
+    many = np.repeat(logits, 40_000, axis=0)
+    rng = np.random.default_rng(0)
+    share = np.bincount(_choose(many, 1.0, None, rng), minlength=4) / 40_000
+    np.testing.assert_allclose(share, [0.5, 0.3, 0.15, 0.05], atol=0.01)
+    share = np.bincount(_choose(many, 0.5, None, rng), minlength=4) / 40_000
+    squared = np.array([0.25, 0.09, 0.0225, 0.0025])
+    np.testing.assert_allclose(share, squared / squared.sum(), atol=0.01)
+    assert set(_choose(many, 1.0, 2, rng)) == {0, 1}
+    assert set(_choose(many, 1.0, 1, rng)) == {0}
+
+
+def test_learns_a_short_text_by_heart():
+    np.random.seed(0)
+    text = np.array([ord(c) - 96 if c != " " else 0 for c in "the quick brown fox jumps over the lazy dog"])
+    model = GPT(27, embed_dim=32, num_layers=2, num_heads=4, max_seq_len=64)
+    optimizer, loss_of = AdamW(model.parameters(), lr=0.01), CrossEntropyLoss()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = loss_of(model(text[None, :-1]).reshape(-1, 27), Tensor(text[1:]))
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.1
+    assert np.array_equal(model.generate(text[:4], len(text) - 4, temperature=0).data[0], text)

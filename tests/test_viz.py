@@ -1,0 +1,73 @@
+"""Pictures show the data they were given, look the same twice, and leave the caller's settings alone."""
+
+import matplotlib
+import numpy as np
+import pytest
+from experiments.example import example_record
+
+from tinytorch import viz
+from tinytorch.experiments.records import Chart, Series
+
+
+def test_lines_show_data_band_marks_and_level():
+    figure = viz.draw(
+        Chart(
+            "t",
+            "n",
+            "s",
+            [Series("a", [1.0, 2.0, 4.0], [3.0, 2.0, 1.0], [2.5, 1.5, 0.5], [3.5, 2.5, 1.5])],
+            x_scale="log",
+            marks=[(1.5, "pays")],
+            level=1.0,
+        )
+    )
+    axes = figure.axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "a")
+    np.testing.assert_array_equal(line.get_xydata(), [[1, 3], [2, 2], [4, 1]])
+    assert len(axes.collections) == 1
+    assert [text.get_text() for text in axes.texts] == ["pays"]
+    assert len(axes.lines) == 3  # the data, the mark, the level
+
+
+def test_modelled_lines_are_dashed_and_named_so():
+    axes = viz.draw(
+        Chart("t", "", "", [Series("a", [1.0], [1.0], tag="modelled"), Series("b", [1.0], [2.0])])
+    ).axes[0]
+    assert axes.lines[0].get_linestyle() == "--" and "modelled" in axes.lines[0].get_label()
+    assert axes.lines[1].get_linestyle() == "-"
+
+
+def test_bars_are_as_long_as_their_values():
+    axes = viz.draw(Chart("t", "", "s", [Series("a", ["x", "y"], [1.0, 5.0])], kind="bar")).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [1.0, 5.0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["x", "y"]
+
+
+def test_pruned_connections_are_not_drawn():
+    figure = viz.connections([np.array([[0.0, 1.0], [2.0, 0.0], [0.0, 0.0]])])
+    assert len(figure.axes[0].collections[0].get_segments()) == 2
+
+
+def test_signed_heat_map_is_symmetric_about_zero():
+    image = viz.heat_map([[-1.0, 4.0]]).axes[0].images[0]
+    assert image.get_clim() == (-4.0, 4.0)
+
+
+def test_the_same_data_give_the_same_svg():
+    chart = example_record().sections[0].figures[0]
+    assert viz.svg(viz.draw(chart)) == viz.svg(viz.draw(chart))
+
+
+def test_png_is_a_png():
+    assert viz.png(viz.heat_map([[1.0]])).startswith(b"\x89PNG")
+
+
+def test_settings_of_the_caller_are_kept():
+    before = dict(matplotlib.rcParams)
+    viz.svg(viz.heat_map([[1.0]]))
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_unknown_pictures_are_refused():
+    with pytest.raises(TypeError, match="Chart"):
+        viz.draw([1, 2, 3])

@@ -1,0 +1,68 @@
+"""Turning what people pass into arrays, and the words for what cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def to_array(data: Any, requires_grad: bool, dtype: Any) -> np.ndarray:
+    """What `Tensor` holds for `data`; see there for the dtype."""
+    typed = isinstance(data, (np.ndarray, np.generic))
+    try:
+        array = np.array(data, dtype=dtype, order="C")
+    except (ValueError, TypeError) as error:
+        raise type(error)(
+            f"Tensor: cannot make an array of numbers from {type(data).__name__}: {error}"
+        ) from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"Tensor: cannot hold {array.dtype} values; it takes numbers and booleans")
+    if dtype is None:
+        keeps = array.dtype.kind == "b" or (typed and array.dtype.kind in "iu")
+        return array if keeps and not requires_grad else array.astype(np.float32, copy=False)
+    if requires_grad and array.dtype.kind != "f":
+        raise TypeError(f"Tensor: only floating-point tensors can require a gradient, not {array.dtype}")
+    return array
+
+
+def as_float(array: np.ndarray) -> np.ndarray:
+    """Integers as float32; floating-point arrays as they are."""
+    return array if array.dtype.kind == "f" else array.astype(np.float32)
+
+
+def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, where integers give float32."""
+    return np.true_divide(as_float(a), as_float(b))
+
+
+def whole_numbers(values: Any, what: str) -> np.ndarray:
+    """An integer array of `values`; floats will do if they are whole, as Tensor([0, 1]) is float32.
+
+    Raises ValueError, naming `what`, if a value is not a whole number.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "iu":
+        return array
+    if array.dtype.kind != "f":
+        raise ValueError(f"{what} must be whole numbers, but are {array.dtype}")
+    odd = ~np.isfinite(array) | (array != np.trunc(array))
+    if odd.any():
+        raise ValueError(f"{what} must be whole numbers, but found {array[odd].flat[0]}")
+    return array.astype(np.int64)
+
+
+def align_shapes(*shapes: tuple[int, ...]) -> str:
+    """Shapes on lines of their own, aligned at the last axis, with a mark under the last one that clashes."""
+    rank = max(map(len, shapes))
+    cells = [[""] * (rank - len(shape)) + [str(n) for n in shape] for shape in shapes]
+    width = max(len(cell) for row in cells for cell in row) if rank else 0
+    gap = " " * (width + 2)  # as wide as a size with its comma
+    lines = [
+        "  (" + gap * (rank - len(shape)) + ", ".join(str(n).rjust(width) for n in shape) + ")"
+        for shape in shapes
+    ]
+    clash = [i for i, column in enumerate(zip(*cells, strict=True)) if len(set(column) - {"1", ""}) > 1]
+    if clash:
+        lines.append(" " * (3 + clash[-1] * (width + 2) + width - 1) + f"^ axis {clash[-1] - rank}")
+    return "\n".join(lines)

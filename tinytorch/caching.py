@@ -1,0 +1,170 @@
+"""Module 17: the key-value cache. What attention computed for earlier tokens is kept, not computed again.
+
+Without it, the n-th new token costs a pass over all n tokens; with it, a pass over one token that
+looks back at n stored keys and values. `GPT.generate` uses one on its own; here it can be held in
+the hand: filled, read, switched on for a model and off again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from .attention import MultiHeadAttention
+from .tensor import Tensor, from_numpy
+
+BYTES_PER_MB = 1024 * 1024
+
+
+class KVCache(kernels.KVCache):
+    """Keys and values of every layer, in memory that is allocated once.
+
+    Parameters
+    ----------
+    batch_size, max_seq_len, num_layers, num_heads, head_dim : int
+    dtype : {"float32", "int8"}
+        int8 holds a quarter of the bytes, with one scale for each position and head.
+
+    Attributes
+    ----------
+    seq_pos : int
+        How many positions are held.
+    caches : list of (Tensor, Tensor)
+        For each layer, all of its keys and values (B, H, max_seq_len, head_dim), without copying.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        max_seq_len: int,
+        num_layers: int,
+        num_heads: int,
+        head_dim: int,
+        dtype: str = "float32",
+    ):
+        super().__init__(batch_size, max_seq_len, num_layers, num_heads, head_dim, dtype)
+
+    def update(self, layer_idx: int, key: Tensor, value: Tensor) -> None:
+        """Write keys and values (B, H, T, head_dim) at `seq_pos`; `advance` makes them count.
+
+        Raises
+        ------
+        ValueError
+            The layer does not exist, the cache is full, or a shape is wrong.
+        """
+        self._check_layer(layer_idx)
+        self.append(layer_idx, _array(key), _array(value))
+
+    def get(self, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """Return a layer's keys and values (B, H, seq_pos, head_dim), on the cache's own memory."""
+        self._check_layer(layer_idx)
+        held = np.s_[layer_idx, :, :, : self.seq_pos]
+        return from_numpy(self.keys[held]), from_numpy(self.values[held])
+
+    @property
+    def seq_pos(self) -> int:
+        """How many positions are held."""
+        return int(self.lengths[0])
+
+    @property
+    def caches(self) -> list[tuple[Tensor, Tensor]]:
+        """All of each layer's keys and values, as Tensors on the same memory."""
+        return [(from_numpy(k), from_numpy(v)) for k, v in zip(self.keys, self.values, strict=True)]
+
+    def get_memory_usage(self) -> dict[str, float]:
+        """Return what is really allocated: total_mb, per_layer_mb, cache_tensors, total_elements."""
+        layers = len(self.keys)
+        total_mb = self.nbytes / BYTES_PER_MB
+        return {
+            "total_mb": total_mb,
+            "per_layer_mb": total_mb / layers,
+            "cache_tensors": 2 * layers,
+            "total_elements": self.keys.size + self.values.size,
+        }
+
+    def _check_layer(self, layer_idx: int) -> None:
+        if not 0 <= layer_idx < len(self.keys):
+            raise ValueError(
+                f"KVCache: layer_idx {layer_idx} is out of range; this cache has {len(self.keys)} layers "
+                f"(0 to {len(self.keys) - 1})."
+            )
+
+
+def create_kv_cache(
+    batch_size: int, max_seq_len: int, num_layers: int, num_heads: int, head_dim: int, dtype: str = "float32"
+) -> KVCache:
+    """Return an empty `KVCache`, after printing how much memory it takes."""
+    cache = KVCache(batch_size, max_seq_len, num_layers, num_heads, head_dim, dtype)
+    print(
+        f"KV cache: {num_layers} layers x {num_heads} heads x {max_seq_len} positions x {head_dim} {dtype}, "
+        f"batch {batch_size}: {cache.get_memory_usage()['total_mb']:.2f} MB"
+    )
+    return cache
+
+
+def enable_kv_cache(model: Any, batch_size: int = 1) -> KVCache:
+    """Let a model's attention layers keep keys and values from one call to the next.
+
+    From then on, `model(tokens)` takes only what is new: first the prompt, then one token at a
+    time. The answers are those of the whole sequence. `cache.reset()` starts a new sequence;
+    `disable_kv_cache` brings the ordinary model back.
+
+    Parameters
+    ----------
+    model : Module
+        With `embed_dim`, `num_layers`, `num_heads`, `max_seq_len`, and `blocks` whose `attention` is a
+        `MultiHeadAttention`.
+    batch_size : int
+        How many sequences run side by side.
+
+    Returns
+    -------
+    KVCache
+        Also `model._kv_cache`; `model._cache_enabled` is True.
+    """
+    needed = ("embed_dim", "num_layers", "num_heads", "max_seq_len", "blocks")
+    if missing := [name for name in needed if not hasattr(model, name)]:
+        raise AttributeError(
+            f"enable_kv_cache: {type(model).__name__} has no attribute {', '.join(missing)}."
+        )
+    disable_kv_cache(model)
+    head_dim = model.embed_dim // model.num_heads
+    cache = KVCache(batch_size, model.max_seq_len, model.num_layers, model.num_heads, head_dim)
+    for layer, block in enumerate(model.blocks):
+        is_last = layer == len(model.blocks) - 1
+        block.attention.forward = _cached_forward(block.attention, cache, layer, is_last)
+    model._kv_cache, model._cache_enabled = cache, True
+    return cache
+
+
+def disable_kv_cache(model: Any) -> None:
+    """Undo `enable_kv_cache`; nothing happens to a model without a cache."""
+    if getattr(model, "_cache_enabled", False):
+        for block in model.blocks:
+            del block.attention.forward  # the instance's; the class's own is left
+    model._kv_cache, model._cache_enabled = None, False
+
+
+def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, is_last: bool) -> Any:
+    """Return what stands in for `attention.forward` while the cache is on."""
+
+    def forward(x: Tensor, mask: Any = None, causal: bool = True, return_weights: bool = False) -> Tensor:
+        if x.requires_grad:
+            raise RuntimeError(
+                "MultiHeadAttention: the KV cache keeps no graph, so nothing could be learned from this "
+                "pass. Use no_grad() to generate, or disable_kv_cache(model) to train."
+            )
+        if return_weights:
+            raise ValueError("MultiHeadAttention: weights are not available while the KV cache is on.")
+        y = attention.infer(x.data, cache, layer)
+        if is_last:
+            cache.advance(x.shape[1])
+        return from_numpy(y)
+
+    return forward
+
+
+def _array(x: Any) -> np.ndarray:
+    return x.data if isinstance(x, Tensor) else np.asarray(x)

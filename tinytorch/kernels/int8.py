@@ -1,0 +1,354 @@
+"""Products of 8-bit integers: exact sums in int32, the same integers on every CPU."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._checks import (
+    as_floats,
+    as_int,
+    check_axes,
+    check_choice,
+    check_ndim,
+    check_vector,
+)
+from ._registry import _C, alternative, product, replacements
+from .activation import gelu
+from .conv import Pair, Window, check_packed_groups
+from .quantize import as_scales, as_zero_points, dtype_name, quantize
+
+__all__ = ["PackedInt8", "conv2d_int8", "linear_int8", "matmul_int8", "pack_int8"]
+
+_ACTIVATIONS = {None: 0, "relu": 1, "gelu": 0}  # gelu is applied to the float32 result
+_OUT_KINDS = {"float32": 0, "uint8": 1, "int8": 2}
+# 255 * 128 * K stays within int32 up to this K; half of it leaves room for the bias.
+_MAX_SUM = 65536
+
+
+class PackedInt8:
+    """Symmetric INT8 weights in the order the kernels read them; made by ``pack_int8``.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (K, N), or (O, C / groups, kh, kw) for a convolution.
+    scale : array of float32, (N,) or (O,)
+        One for each output.
+    groups : int
+    nbytes : int
+        Bytes held, scales and padding included.
+    """
+
+    __slots__ = ("_buffer", "groups", "scale", "shape")
+
+    def __init__(self, buffer: np.ndarray, shape: tuple[int, ...], scale: np.ndarray, groups: int) -> None:
+        self._buffer = buffer
+        self.shape = shape
+        self.scale = scale
+        self.groups = groups
+
+    @property
+    def nbytes(self) -> int:
+        return self._buffer.nbytes + self.scale.nbytes
+
+    def unpack(self) -> np.ndarray:
+        """The weights as an ordinary int8 array."""
+        if len(self.shape) == 2:
+            return _C.unpack_linear_int8(self._buffer, *self.shape)
+        return _C.unpack_conv2d_int8(self._buffer, *self.shape, self.groups)
+
+    def __repr__(self) -> str:
+        return f"PackedInt8(shape={self.shape}, nbytes={self.nbytes})"
+
+
+def _as_bytes(kernel: str, name: str, x: Any, dtypes: tuple[str, ...]) -> np.ndarray:
+    array = np.asarray(x, order="C")
+    if array.dtype.name not in dtypes:
+        raise TypeError(
+            f"{kernel}: {name} must be {' or '.join(dtypes)}, and is {array.dtype}; kernels.quantize makes it"
+        )
+    return array
+
+
+def matmul_int8(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """The exact product of two integer matrices.
+
+    Parameters
+    ----------
+    a : array of uint8 or int8, (M, K)
+    b : array of int8, (K, N)
+        K is at most 65536, so that no sum can overflow.
+
+    Returns
+    -------
+    array of int32, (M, N)
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit.
+    TypeError
+        For other dtypes.
+    """
+    if not replacements():
+        try:
+            return _C.matmul_int8(a, b)
+        except (TypeError, ValueError):
+            pass  # Not two plain matrices of bytes, or a mistake: the long way tells.
+    a = _as_bytes("matmul_int8", "a", a, ("uint8", "int8"))
+    b = _as_bytes("matmul_int8", "b", b, ("int8",))
+    check_ndim("matmul_int8", "a", a, 2, "(M, K)")
+    check_ndim("matmul_int8", "b", b, 2, "(K, N)")
+    check_axes(
+        "matmul_int8", "the inner axes must be equally long",
+        ("a", a.shape, 1), ("b", b.shape, 0), "transpose or reshape one of them",
+    )  # fmt: skip
+    _check_sum("matmul_int8", a.shape[1], _MAX_SUM)
+    if "matmul_int8" in replacements():
+        return product("matmul_int8", a, b)
+    return _C.matmul_int8(a, b)
+
+
+def _check_sum(kernel: str, terms: int, most: int) -> None:
+    if terms > most:
+        raise ValueError(f"{kernel}: sums of {terms} products could overflow int32; at most {most} are exact")
+
+
+def pack_int8(w: ArrayLike, scale: ArrayLike, *, groups: int = 1) -> PackedInt8:
+    """Bring symmetric INT8 weights into the order the kernels read them in.
+
+    Parameters
+    ----------
+    w : array of int8, (K, N) or (O, C / groups, kh, kw)
+        Integers that stand for w * scale (zero point 0).
+    scale : float, or array (N,) or (O,)
+        One for all, or one for each output column or channel.
+    groups : int
+        The groups of the convolution that will use the weights.
+
+    Returns
+    -------
+    PackedInt8
+
+    Raises
+    ------
+    ValueError
+        For other shapes, a scale that is not above 0, or more than 32768 terms in a sum.
+    TypeError
+        For weights that are not int8.
+    """
+    w = _as_bytes("pack_int8", "w", w, ("int8",))
+    if w.ndim not in (2, 4):
+        raise ValueError(
+            f"pack_int8: w must have 2 axes (K, N) or 4 axes (O, C/groups, kh, kw), got shape {w.shape}"
+        )
+    matrix = w.ndim == 2
+    groups = as_int("pack_int8", "groups", groups, 1, 1 if matrix else None)
+    if not matrix and w.shape[0] % groups:
+        raise ValueError(f"pack_int8: {w.shape[0]} output channels do not divide into {groups} groups")
+    outputs = w.shape[1] if matrix else w.shape[0]
+    _check_sum("pack_int8", w.shape[0] if matrix else math.prod(w.shape[1:]), _MAX_SUM // 2)
+    scales = as_scales("pack_int8", "scale", scale)
+    if scales.size == 1:
+        scales = np.broadcast_to(scales.reshape(-1), (outputs,))
+    check_vector("pack_int8", "scale", scales, outputs, "output")
+    buffer = _C.pack_linear_int8(w) if matrix else _C.pack_conv2d_int8(w, groups)
+    return PackedInt8(buffer, w.shape, np.array(scales, np.float32), groups)
+
+
+class _Output:
+    """What comes out of an INT8 layer, checked: its dtype, scale and zero point."""
+
+    __slots__ = ("activation", "dtype", "scale", "zero_point")
+
+    def __init__(self, kernel: str, activation: Any, scale: Any, zero_point: Any, dtype: Any):
+        check_choice(kernel, "activation", activation, _ACTIVATIONS)
+        self.activation = activation
+        self.scale: float | None = None
+        self.zero_point = 0
+        self.dtype = "float32"
+        if scale is None:
+            if zero_point is not None:
+                raise ValueError(
+                    f"{kernel}: out_zero_point without out_scale; the float32 result has neither"
+                )
+            return
+        self.dtype = dtype_name(kernel, "out_dtype", dtype)
+        self.scale = _one_scale(kernel, "out_scale", scale)
+        self.zero_point = _one_point(kernel, "out_zero_point", zero_point or 0, self.dtype)
+
+    def fused(self) -> tuple[Any, ...]:
+        """For the reference: activation, out_scale, out_zero_point, out_dtype."""
+        return self.activation, self.scale, self.zero_point, self.dtype
+
+    def numbers(self) -> tuple[Any, ...]:
+        """The same in the form in which C takes it."""
+        kind = _OUT_KINDS[self.dtype]
+        return _ACTIVATIONS[self.activation], kind, self.scale or 1.0, self.zero_point
+
+    def through_gelu(self, y: np.ndarray) -> np.ndarray:
+        """gelu of a float32 result, quantized if that was asked for."""
+        y = gelu(y)
+        if self.scale is None:
+            return y
+        return quantize(y, self.scale, self.zero_point, dtype=self.dtype)
+
+
+def _one_scale(kernel: str, name: str, scale: Any) -> float:
+    scales = as_scales(kernel, name, scale)
+    if scales.size != 1:
+        raise ValueError(f"{kernel}: {name} must be one number, got shape {scales.shape}")
+    return scales.item()
+
+
+def _one_point(kernel: str, name: str, zero_point: Any, dtype: str) -> int:
+    points = as_zero_points(kernel, name, zero_point, dtype)
+    if points.size != 1:
+        raise ValueError(f"{kernel}: {name} must be one integer, got shape {points.shape}")
+    return points.item()
+
+
+def _inputs(
+    kernel: str, x_q: Any, x_scale: Any, x_zero_point: Any, packed: Any, bias: Any, ndim: int
+) -> tuple[np.ndarray, float, int, np.ndarray | None]:
+    if not isinstance(packed, PackedInt8):
+        raise TypeError(f"{kernel}: packed must come from pack_int8(w, scale), got {type(packed).__name__}")
+    if len(packed.shape) != ndim:
+        wanted = "a matrix (K, N)" if ndim == 2 else "convolution weights (O, C/groups, kh, kw)"
+        raise ValueError(f"{kernel}: packed has shape {packed.shape}; pack {wanted}")
+    x_q = _as_bytes(kernel, "x_q", x_q, ("uint8", "int8"))
+    scale = _one_scale(kernel, "x_scale", x_scale)
+    point = _one_point(kernel, "x_zero_point", x_zero_point, x_q.dtype.name)
+    if bias is not None:
+        (bias,) = as_floats(kernel, bias=bias)
+        bias = _C.as_float32(bias)
+        check_vector(kernel, "bias", bias, len(packed.scale), "output")
+        if np.isnan(bias).any():
+            raise ValueError(f"{kernel}: bias holds NaN at index {int(np.isnan(bias).argmax())}")
+    return x_q, scale, point, bias
+
+
+def linear_int8(
+    x_q: ArrayLike,
+    x_scale: float,
+    x_zero_point: int,
+    packed: PackedInt8,
+    bias: ArrayLike | None = None,
+    *,
+    activation: str | None = None,
+    out_scale: float | None = None,
+    out_zero_point: int | None = None,
+    out_dtype: str = "uint8",
+) -> np.ndarray:
+    """The fully connected layer on integers: activation(x @ w + bias).
+
+    Parameters
+    ----------
+    x_q : array of uint8 or int8, (..., K)
+        Stands for (x_q - x_zero_point) * x_scale.
+    x_scale : float
+    x_zero_point : int
+    packed : PackedInt8
+        Weights (K, N).
+    bias : array, (N,), optional
+        Real values.
+    activation : None, "relu" or "gelu"
+        gelu is computed on the float32 result.
+    out_scale : float, optional
+        With it the result is quantized; without it, it is float32.
+    out_zero_point : int, optional
+        0 when left out.
+    out_dtype : "uint8" or "int8"
+
+    Returns
+    -------
+    array, (..., N)
+        float32, or out_dtype when out_scale is given.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, scales that are not above 0, zero points outside their dtype.
+    TypeError
+        For an x_q that is not 8-bit, or weights that are not packed.
+
+    Notes
+    -----
+    Jacob et al. (2018); requantization is one float32 multiplication, rounded half to even.
+    """
+    kernel = "linear_int8"
+    out = _Output(kernel, activation, out_scale, out_zero_point, out_dtype)
+    if activation == "gelu":
+        return out.through_gelu(linear_int8(x_q, x_scale, x_zero_point, packed, bias))
+    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 2)
+    if x_q.ndim == 0:
+        raise ValueError(f"{kernel}: x_q is a single number; it needs an axis")
+    check_axes(
+        kernel, "the last axis of x_q must be as long as the first of packed",
+        ("x_q", x_q.shape, -1), ("packed", packed.shape, 0), "weights are packed as (in, out)",
+    )  # fmt: skip
+    shape = (*x_q.shape[:-1], packed.shape[1])
+    other = alternative(kernel, False, shape, dtype=out.dtype)
+    if other:
+        return other(x_q, scale, point, packed.unpack(), packed.scale, bias, *out.fused())
+    weights = (packed._buffer, *packed.shape, packed.scale)
+    return _C.linear_int8(x_q, scale, point, *weights, bias, *out.numbers())
+
+
+def conv2d_int8(
+    x_q: ArrayLike,
+    x_scale: float,
+    x_zero_point: int,
+    packed: PackedInt8,
+    bias: ArrayLike | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    activation: str | None = None,
+    out_scale: float | None = None,
+    out_zero_point: int | None = None,
+    out_dtype: str = "uint8",
+) -> np.ndarray:
+    """2-D convolution on integers.
+
+    Parameters
+    ----------
+    x_q : array of uint8 or int8, (N, C, H, W)
+        Stands for (x_q - x_zero_point) * x_scale; padding holds x_zero_point, the real 0.
+    x_scale, x_zero_point, bias, activation, out_scale, out_zero_point, out_dtype
+        As for ``linear_int8``; bias is (O,).
+    packed : PackedInt8
+        Weights (O, C / groups, kh, kw), packed with the same groups.
+    stride, padding, dilation, groups
+        As for ``conv2d``.
+
+    Returns
+    -------
+    array, (N, O, OH, OW)
+        float32, or out_dtype when out_scale is given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for ``conv2d`` and ``linear_int8``.
+    """
+    kernel = "conv2d_int8"
+    window = Window(kernel, stride, padding, dilation, groups)
+    out = _Output(kernel, activation, out_scale, out_zero_point, out_dtype)
+    if activation == "gelu":
+        real = conv2d_int8(x_q, x_scale, x_zero_point, packed, bias, **window.options())
+        return out.through_gelu(real)
+    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 4)
+    check_packed_groups(kernel, packed, window.groups)
+    check_ndim(kernel, "x_q", x_q, 4, "(N, C, H, W)")
+    shape = window.output_shape(kernel, x_q.shape, packed.shape, "packed")
+    other = alternative(kernel, False, shape, dtype=out.dtype)
+    if other:
+        weights = (packed.unpack(), packed.scale, bias)
+        return other(x_q, scale, point, *weights, *window.options().values(), *out.fused())
+    weights = (packed._buffer, *packed.shape, packed.scale, bias)
+    return _C.conv2d_int8(x_q, scale, point, *weights, *window.numbers(), *out.numbers())

@@ -1,0 +1,130 @@
+"""Max and average pooling and their gradients."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._checks import as_floats, as_int, as_pair, check_gradient, check_ndim, is_double
+from ._registry import _C, alternative
+from .conv import Pair, Window
+
+__all__ = ["avg_pool2d", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward"]
+
+
+def _window(
+    kernel: str, x_shape: tuple[int, ...], kernel_size: Any, stride: Any, padding: Any
+) -> tuple[tuple[tuple[int, int], ...], tuple[int, int, int, int]]:
+    """(kernel_size, stride, padding) as pairs, and the shape of the result."""
+    size = as_pair(kernel, "kernel_size", kernel_size, 1)
+    window = Window(kernel, size if stride is None else stride, padding, 1, 1)
+    if any(2 * p > k for p, k in zip(window.padding, size, strict=True)):
+        raise ValueError(
+            f"{kernel}: padding {window.padding} is more than half of kernel_size {size}, so some "
+            f"windows would hold nothing but padding"
+        )
+    shape = window.output_shape(kernel, x_shape, (x_shape[1], x_shape[1], *size), "the window")
+    return (size, window.stride, window.padding), shape
+
+
+def _pool(kernel: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> np.ndarray:
+    (x,) = as_floats(kernel, x=x)
+    check_ndim(kernel, "x", x, 4, "(N, C, H, W)")
+    window, shape = _window(kernel, x.shape, kernel_size, stride, padding)
+    other = alternative(kernel, is_double(x), shape)
+    if other:
+        return other(x, *window)
+    return getattr(_C, kernel)(x, *window[0], *window[1], *window[2])
+
+
+def max_pool2d(x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> np.ndarray:
+    """The maximum of each window.
+
+    Parameters
+    ----------
+    x : array, (N, C, H, W)
+    kernel_size : int or (height, width)
+    stride : int or (height, width), optional
+        kernel_size when left out, so that windows do not overlap.
+    padding : int or (height, width)
+        At most half of kernel_size. It counts as -inf.
+
+    Returns
+    -------
+    array, (N, C, OH, OW)
+        OH = (H + 2 * padding - kh) // stride + 1. A window that holds a NaN gives NaN.
+
+    Raises
+    ------
+    ValueError
+        When x does not have 4 axes, or the window does not fit.
+    """
+    return _pool("max_pool2d", x, kernel_size, stride, padding)
+
+
+def max_pool2d_backward(
+    dy: ArrayLike, x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
+) -> np.ndarray:
+    """The gradient of ``max_pool2d``: each window's first maximum takes all of its share of dy.
+
+    Parameters
+    ----------
+    dy : array, (N, C, OH, OW)
+    x, kernel_size, stride, padding
+        What max_pool2d was given.
+
+    Returns
+    -------
+    array, (N, C, H, W)
+    """
+    kernel = "max_pool2d_backward"
+    dy, x = as_floats(kernel, dy=dy, x=x)
+    check_ndim(kernel, "x", x, 4, "(N, C, H, W)")
+    window, shape = _window(kernel, x.shape, kernel_size, stride, padding)
+    check_gradient(kernel, dy, shape)
+    other = alternative(kernel, is_double(x), x.shape)
+    if other:
+        return other(dy, x, *window)
+    return _C.max_pool2d_backward(dy, x, *window[0], *window[1], *window[2])
+
+
+def avg_pool2d(x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> np.ndarray:
+    """The mean of each window; padding counts as zeros, and in the divisor kh * kw.
+
+    Parameters and result are those of ``max_pool2d``.
+    """
+    return _pool("avg_pool2d", x, kernel_size, stride, padding)
+
+
+def avg_pool2d_backward(
+    dy: ArrayLike,
+    x_shape: tuple[int, int, int, int],
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+) -> np.ndarray:
+    """The gradient of ``avg_pool2d``: every element of a window takes dy / (kh * kw).
+
+    Parameters
+    ----------
+    dy : array, (N, C, OH, OW)
+    x_shape : (N, C, H, W)
+        The shape of what avg_pool2d was given; the values do not matter.
+    kernel_size, stride, padding
+        What avg_pool2d was given.
+
+    Returns
+    -------
+    array, (N, C, H, W)
+    """
+    kernel = "avg_pool2d_backward"
+    (dy,) = as_floats(kernel, dy=dy)
+    if not isinstance(x_shape, (tuple, list)) or len(x_shape) != 4:
+        raise ValueError(f"{kernel}: x_shape must be the 4 sizes (N, C, H, W), got {x_shape!r}")
+    sizes = tuple(as_int(kernel, "a size in x_shape", size, 0) for size in x_shape)
+    window, shape = _window(kernel, sizes, kernel_size, stride, padding)
+    check_gradient(kernel, dy, shape)
+    other = alternative(kernel, is_double(dy), sizes)
+    if other:
+        return other(dy, sizes, *window)
+    return _C.avg_pool2d_backward(dy, *sizes[2:], *window[0], *window[1], *window[2])

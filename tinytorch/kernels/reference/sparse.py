@@ -1,0 +1,24 @@
+"""Products with a matrix whose zeros are not stored."""
+
+import math
+
+import numpy as np
+
+from .activation import activate
+
+
+def sparse_matmul(w, x):
+    """w SparseMatrix (M, K), x (K, N) -> (M, N): each block row gathers the rows of x it needs."""
+    r = w.block[0]
+    y = np.zeros((r * (len(w.row_pointers) - 1), x.shape[1]), x.dtype)
+    for i, (start, end) in enumerate(zip(w.row_pointers, w.row_pointers[1:], strict=False)):
+        y[i * r : (i + 1) * r] = w.values[start:end].T @ x[w.indices[start:end]]
+    return y[: w.shape[0]]
+
+
+def sparse_linear(x, w, bias=None, activation=None):
+    """activation(x @ w.T + bias): x (..., K), bias (M,) -> (..., M)."""
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    y = sparse_matmul(w, rows.T).T
+    y = y if bias is None else y + bias
+    return np.ascontiguousarray(activate(y, activation)).reshape(*x.shape[:-1], w.shape[0])

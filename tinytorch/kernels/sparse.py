@@ -1,0 +1,239 @@
+"""Matrices whose zeros are neither stored nor multiplied."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._checks import (
+    ACTIVATIONS,
+    as_floats,
+    as_int,
+    check_axes,
+    check_choice,
+    check_ndim,
+    check_vector,
+    is_double,
+)
+from ._registry import _C, alternative
+
+__all__ = ["SparseMatrix", "sparse_linear", "sparse_matmul"]
+
+_BLOCK_ROWS = (1, 2, 4, 8, 16)
+
+
+class SparseMatrix:
+    """A matrix (M, K) as compressed rows of blocks; made by ``SparseMatrix.from_dense``.
+
+    A block is r rows by 1 column: it is stored when any of its weights is not zero. Blocks of 4 or
+    more rows let one value of x serve several outputs, which is what makes them fast.
+
+    Attributes
+    ----------
+    shape : (M, K)
+    block : (r, 1)
+    values : array of float32, (blocks, r)
+    indices : array of uint16 (K up to 65536) or int32, (blocks,)
+        The column of each block, ascending within a block row.
+    row_pointers : array of int32, (ceil(M / r) + 1,)
+        Block row i holds the blocks row_pointers[i] ... row_pointers[i + 1] - 1.
+    nbytes : int
+        Bytes held by the three arrays.
+    sparsity : float
+        The share of the weights that are zero.
+    """
+
+    __slots__ = ("block", "indices", "row_pointers", "shape", "values")
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        indices: np.ndarray,
+        row_pointers: np.ndarray,
+        shape: tuple[int, int],
+        block: tuple[int, int] = (1, 1),
+    ) -> None:
+        self.shape = shape
+        self.block = _checked_block(block)
+        index_dtype = np.uint16 if shape[1] <= 65536 else np.int32
+        self.values = np.array(values, np.float32, order="C")
+        self.indices = np.array(indices, index_dtype, order="C")
+        self.row_pointers = np.array(row_pointers, np.int32, order="C")
+        self._check(np.asarray(indices))
+        # The kernels trust the indices, so nobody may change them after this check.
+        for array in (self.values, self.indices, self.row_pointers):
+            array.flags.writeable = False
+
+    def _check(self, indices: np.ndarray) -> None:
+        blocks, block_rows = len(self.indices), -(-self.shape[0] // self.block[0])
+        pointers = self.row_pointers
+        if self.values.shape != (blocks, self.block[0]):
+            raise ValueError(
+                f"SparseMatrix: values must have shape ({blocks}, {self.block[0]}), one row for "
+                f"each index, and has {self.values.shape}"
+            )
+        if (
+            pointers.shape != (block_rows + 1,)
+            or pointers[0] != 0
+            or pointers[-1] != blocks
+            or (np.diff(pointers) < 0).any()
+        ):
+            raise ValueError(
+                f"SparseMatrix: row_pointers must be {block_rows + 1} ascending numbers from 0 to "
+                f"{blocks}, the number of blocks"
+            )
+        if blocks and not (indices.min() >= 0 and indices.max() < self.shape[1]):
+            raise ValueError(f"SparseMatrix: indices must be columns 0 ... {self.shape[1] - 1}")
+        falls = np.diff(self.indices.astype(np.int64)) <= 0
+        starts = pointers[(pointers > 0) & (pointers < blocks)] - 1
+        falls[starts] = False
+        if falls.any():
+            raise ValueError("SparseMatrix: the columns of a block row must ascend")
+
+    @classmethod
+    def from_dense(cls, w: ArrayLike, block: tuple[int, int] = (1, 1)) -> "SparseMatrix":
+        """Leave out every block of w that holds nothing but zeros.
+
+        Parameters
+        ----------
+        w : array, (M, K)
+        block : (r, 1)
+            r is 1, 2, 4, 8 or 16.
+
+        Raises
+        ------
+        ValueError
+            For another shape or block.
+        """
+        (dense,) = as_floats("SparseMatrix.from_dense", w=w)
+        check_ndim("SparseMatrix.from_dense", "w", dense, 2, "(M, K)")
+        r, _ = _checked_block(block)
+        m, k = dense.shape
+        block_rows = -(-m // r)
+        padded = np.zeros((block_rows * r, k), np.float32)
+        padded[:m] = dense
+        blocks = padded.reshape(block_rows, r, k).swapaxes(1, 2)
+        stored = (blocks != 0).any(axis=2)
+        pointers = np.concatenate([[0], np.cumsum(stored.sum(axis=1))])
+        if pointers[-1] > np.iinfo(np.int32).max:
+            raise ValueError(f"SparseMatrix.from_dense: {pointers[-1]} blocks are too many")
+        return cls(blocks[stored], np.nonzero(stored)[1], pointers, (m, k), (r, 1))
+
+    def to_dense(self) -> np.ndarray:
+        """The matrix as an ordinary float32 array, (M, K)."""
+        r, block_rows = self.block[0], len(self.row_pointers) - 1
+        rows = np.repeat(np.arange(block_rows), np.diff(self.row_pointers))
+        blocks = np.zeros((block_rows, self.shape[1], r), np.float32)
+        blocks[rows, self.indices] = self.values
+        return blocks.swapaxes(1, 2).reshape(-1, self.shape[1])[: self.shape[0]].copy()
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.indices.nbytes + self.row_pointers.nbytes
+
+    @property
+    def sparsity(self) -> float:
+        size = self.shape[0] * self.shape[1]
+        return 1 - np.count_nonzero(self.values) / size if size else 0.0
+
+    def _parts(self) -> tuple[Any, ...]:
+        """In the order in which C takes them."""
+        return self.values, self.indices, self.row_pointers, *self.shape, self.block[0]
+
+    def __repr__(self) -> str:
+        return f"SparseMatrix(shape={self.shape}, block={self.block}, sparsity={self.sparsity:.3f})"
+
+
+def _checked_block(block: Any) -> tuple[int, int]:
+    if not isinstance(block, (tuple, list)) or len(block) != 2:
+        raise ValueError(f"SparseMatrix: block must be a pair (rows, columns), got {block!r}")
+    rows, columns = (as_int("SparseMatrix", "block", size, 1) for size in block)
+    if rows not in _BLOCK_ROWS or columns != 1:
+        raise ValueError(
+            f"SparseMatrix: block must be (r, 1) with r in {_BLOCK_ROWS}, got {tuple(block)}; "
+            f"blocks along the output rows are the ones that pay"
+        )
+    return rows, columns
+
+
+def _check_sparse(kernel: str, w: Any) -> None:
+    if not isinstance(w, SparseMatrix):
+        raise TypeError(
+            f"{kernel}: w must be a SparseMatrix, got {type(w).__name__}; "
+            f"SparseMatrix.from_dense(w) makes one"
+        )
+
+
+def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
+    """w @ x for a sparse w.
+
+    Parameters
+    ----------
+    w : SparseMatrix, (M, K)
+    x : array, (K, N)
+
+    Returns
+    -------
+    array, (M, N)
+        float32, or float64 when x is float64. A zero that is not stored is not multiplied, so a NaN
+        or Inf opposite to it does not reach the result.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit.
+    TypeError
+        When w is not a SparseMatrix.
+    """
+    _check_sparse("sparse_matmul", w)
+    (x,) = as_floats("sparse_matmul", x=x)
+    check_ndim("sparse_matmul", "x", x, 2, "(K, N)")
+    check_axes(
+        "sparse_matmul", "the inner axes must be equally long",
+        ("w", w.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
+    )  # fmt: skip
+    other = alternative("sparse_matmul", is_double(x), (w.shape[0], x.shape[1]))
+    return other(w, x) if other else _C.sparse_matmul(*w._parts(), x)
+
+
+def sparse_linear(
+    x: ArrayLike,
+    w: SparseMatrix,
+    bias: ArrayLike | None = None,
+    activation: str | None = None,
+) -> np.ndarray:
+    """The fully connected layer with sparse weights: activation(x @ w.T + bias).
+
+    Parameters
+    ----------
+    x : array, (..., K)
+    w : SparseMatrix, (M, K)
+        One row for each output: the transpose of ``linear``'s (in, out).
+    bias : array, (M,), optional
+    activation : None, "relu" or "gelu"
+
+    Returns
+    -------
+    array, (..., M)
+        float32, or float64 when x or bias is float64.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As for ``sparse_matmul``.
+    """
+    kernel = "sparse_linear"
+    _check_sparse(kernel, w)
+    check_choice(kernel, "activation", activation, ACTIVATIONS)
+    x, bias = as_floats(kernel, x=x, bias=bias)
+    if x.ndim == 0:
+        raise ValueError(f"{kernel}: x is a single number; it needs an axis of {w.shape[1]}")
+    check_axes(
+        kernel, "the last axis of x must be as long as the last of w",
+        ("x", x.shape, -1), ("w", w.shape, 1), "w is (out, in); SparseMatrix.from_dense(weight.T)",
+    )  # fmt: skip
+    check_vector(kernel, "bias", bias, w.shape[0], "output")
+    other = alternative(kernel, is_double(x), (*x.shape[:-1], w.shape[0]))
+    if other:
+        return other(x, w, bias, activation)
+    return _C.sparse_linear(*w._parts(), x, bias, ACTIVATIONS[activation])

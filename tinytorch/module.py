@@ -1,0 +1,180 @@
+"""Module: what every layer and model has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ._arrays import align_shapes
+from .tensor import Tensor
+
+__all__ = ["Module", "Parameter"]
+
+
+class Parameter(Tensor):
+    """A tensor that belongs to a module's state, whether it is being trained or frozen."""
+
+    def __init__(self, data: Any, requires_grad: bool = True, dtype: Any = None) -> None:
+        super().__init__(data, requires_grad=requires_grad, dtype=dtype)
+
+
+class Module:
+    """Base class of layers and models.
+
+    Write `forward`; call the module itself. Tensors that require gradients, `Parameter`s, and other modules
+    are found wherever they are attributes, also inside lists, tuples and dicts: nothing has to be registered.
+
+    Attributes
+    ----------
+    training : bool
+        True at first; switched by `train` and `eval` for this module and all inside it.
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(self, …)")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    # --- what is inside ---------------------------------------------------------------------------
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and every module inside it, once each, with dotted names."""
+        seen: set[int] = set()
+        waiting = [(prefix, self)]
+        while waiting:
+            name, module = waiting.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            yield name, module
+            waiting.extend(reversed([(_join(name, key), value) for key, value in module.named_children()]))
+
+    def modules(self) -> Iterator[Module]:
+        """This module and every module inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one."""
+        return ((name, value) for name, value in _members(vars(self)) if isinstance(value, Module))
+
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter with its dotted name; one that is shared appears once, under its first name."""
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, value in _members(vars(module)):
+                if _is_parameter(value) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield _join(prefix, name), value
+
+    def parameters(self) -> list[Tensor]:
+        """Every parameter, once each."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def register_buffer(self, name: str, value: np.ndarray) -> None:
+        """Keep an array as attribute `name` that is saved with the parameters but not trained."""
+        setattr(self, name, value)
+        self.__dict__.setdefault("_buffer_names", []).append(name)
+
+    def named_buffers(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Every buffer with its dotted name."""
+        for prefix, module in self.named_modules():
+            for name in vars(module).get("_buffer_names", ()):
+                yield _join(prefix, name), getattr(module, name)
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Module:
+        """Switch to training: dropout drops, batch norm uses the batch's own statistics."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Module:
+        """Switch to inference: dropout is off, batch norm uses its running statistics."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    # --- saving -----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters and buffers by dotted name."""
+        state = {name: parameter.data.copy() for name, parameter in self.named_parameters()}
+        state.update({name: np.copy(buffer) for name, buffer in self.named_buffers()})
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Copy in what `state_dict` gave. Everything is checked before anything is changed.
+
+        Raises
+        ------
+        KeyError
+            If names are missing or unknown.
+        ValueError
+            If a shape differs.
+        """
+        targets: dict[str, Any] = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        missing, unknown = sorted(targets.keys() - state.keys()), sorted(state.keys() - targets.keys())
+        if missing or unknown:
+            raise KeyError(
+                f"load_state_dict: the state does not belong to this {type(self).__name__}; "
+                f"missing: {missing or 'none'}; unknown: {unknown or 'none'}"
+            )
+        arrays = {name: np.asarray(_array(state[name])) for name in targets}
+        for name, target in targets.items():
+            if arrays[name].shape != target.shape:
+                raise ValueError(
+                    f"load_state_dict: {name} in the state (first) and the model (second) differ:\n"
+                    + align_shapes(arrays[name].shape, target.shape)
+                )
+        for name, target in targets.items():
+            if isinstance(target, Tensor):
+                target.data = arrays[name].astype(target.dtype)
+            else:
+                target[...] = arrays[name]
+
+    # --- printing ---------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """What to print between the parentheses."""
+        return ""
+
+    def __repr__(self) -> str:
+        children = [
+            f"  ({name}): " + repr(child).replace("\n", "\n  ") for name, child in self.named_children()
+        ]
+        inside = "\n" + "\n".join(children) + "\n" if children else self.extra_repr()
+        return f"{type(self).__name__}({inside})"
+
+
+def _members(attributes: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Attributes with dotted names, looking into lists, tuples and dicts."""
+    for name, value in attributes.items():
+        if isinstance(value, (list, tuple)):
+            yield from _members({f"{name}.{i}": item for i, item in enumerate(value)})
+        elif isinstance(value, dict):
+            yield from _members({f"{name}.{key}": item for key, item in value.items()})
+        else:
+            yield name, value
+
+
+def _is_parameter(value: Any) -> bool:
+    return isinstance(value, Parameter) or (
+        isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+    )
+
+
+def _join(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _array(value: Any) -> Any:
+    return value.data if isinstance(value, Tensor) else value

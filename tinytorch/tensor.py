@@ -1,0 +1,518 @@
+"""Tensor: a NumPy array that remembers how it was computed, so that gradients can flow back through it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from . import kernels
+from ._arrays import align_shapes, as_float, divide, to_array, whole_numbers
+from .autograd import engine, rules
+from .autograd.engine import is_grad_enabled, record
+
+__all__ = ["Tensor", "as_tensor", "from_numpy", "match_dtypes"]
+
+BYTES_PER_FLOAT32 = 4
+KB_TO_BYTES = 1024
+MB_TO_BYTES = 1024 * 1024
+
+Axis = int | tuple[int, ...] | None
+
+
+class Tensor:
+    """An n-dimensional array with gradients.
+
+    Parameters
+    ----------
+    data : array_like
+        Copied. Python numbers, lists of them and floating-point arrays become float32; boolean and integer
+        arrays keep their dtype unless `requires_grad`.
+    requires_grad : bool
+        Whether `backward` should fill `grad`.
+    dtype : dtype, optional
+        Overrides the above. float64 makes every operation run in float64, slowly, as `gradcheck` needs.
+
+    Attributes
+    ----------
+    data : ndarray
+        May be assigned, but not between the forward and the backward computation: `backward` will object.
+    grad : ndarray or None
+        The gradient, in the shape of `data`; `backward` adds to it.
+    """
+
+    _data: np.ndarray
+    __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self._data = to_array(data._data if isinstance(data, Tensor) else data, requires_grad, dtype)
+        self._version = 0
+        self.requires_grad = requires_grad
+        self.grad: Any = None
+        self._grad_fn: engine.Function | None = None
+
+    @staticmethod
+    def _wrap(data: np.ndarray) -> Tensor:
+        """A tensor that holds `data` itself: no copy, no conversion."""
+        tensor = Tensor.__new__(Tensor)
+        tensor._data = data if isinstance(data, np.ndarray) else np.asarray(data)
+        tensor._version = 0
+        tensor.requires_grad = False
+        tensor.grad = None
+        tensor._grad_fn = None
+        return tensor
+
+    # --- what it holds ----------------------------------------------------------------------------
+
+    def _set_data(self, data: np.ndarray) -> None:
+        self._data = data if isinstance(data, np.ndarray) else to_array(data, self.requires_grad, None)
+        self._version += 1
+
+    data = property(operator.attrgetter("_data"), _set_data)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._data.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by hand rather than computed from tensors that require gradients."""
+        return self._grad_fn is None
+
+    def numpy(self) -> np.ndarray:
+        """The array itself, not a copy."""
+        return self._data
+
+    def item(self) -> float | int | bool:
+        """The only element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(
+                f"item() needs exactly one element, but this tensor has {self.size} (shape {self.shape})"
+            )
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        return self._data.tolist()
+
+    def detach(self) -> Tensor:
+        """The same data outside the graph: no gradient flows through the result."""
+        return Tensor._wrap(self._data)
+
+    def copy(self) -> Tensor:
+        """A copy of the data, through which gradients flow back to this tensor."""
+        return record(self._data.copy(), rules.ReshapeBackward, self)
+
+    clone = copy
+
+    def astype(self, dtype: Any) -> Tensor:
+        """Convert; between floating-point types gradients flow, to integers and booleans they can't."""
+        data = self._data.astype(dtype)
+        return record(data, rules.ReshapeBackward, self) if data.dtype.kind == "f" else Tensor._wrap(data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                "a NumPy function would lose the gradient of this tensor: use the Tensor's own operations, "
+                "or pass tensor.detach() or tensor.data"
+            )
+        array = self._data if dtype is None else self._data.astype(dtype, copy=False)
+        return array.copy() if copy and array is self._data else array
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-D tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(
+                f"a tensor of shape {self.shape} is neither true nor false; compare with .data and .all()"
+            )
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __repr__(self) -> str:
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"Tensor(data={self._data}, shape={self.shape}{grad})"
+
+    def __str__(self) -> str:
+        return f"Tensor({self._data})"
+
+    __hash__ = object.__hash__
+
+    # --- gradients --------------------------------------------------------------------------------
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `grad` of every leaf that it was computed from.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            Gradient of what follows for this tensor, in its shape; 1 if it has one element.
+        retain_graph : bool
+            Keep the graph for another `backward`; otherwise its memory is freed on the way.
+        """
+        if not self.requires_grad:
+            raise RuntimeError(
+                "backward: this tensor does not depend on any tensor with requires_grad=True "
+                "(or it was computed under no_grad, or detached)"
+            )
+        if gradient is None:
+            if self.size != 1:
+                raise ValueError(
+                    f"backward() without a gradient needs a scalar, but this tensor has shape {self.shape}. "
+                    f"Reduce it first (.sum() or .mean()), or pass a gradient of shape {self.shape}"
+                )
+            gradient = np.ones(self.shape, self.dtype)
+        gradient = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=self.dtype)
+        if gradient.shape != self.shape:
+            raise ValueError(
+                f"backward: the gradient has shape {gradient.shape}, but the tensor has {self.shape}"
+            )
+        engine.backward(self, gradient, retain_graph)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def retain_grad(self) -> None:
+        """Let `backward` fill `grad` of this tensor too, although it is not a leaf."""
+        if self._grad_fn is not None:
+            self._grad_fn.retain_output(self)
+
+    def mark_changed(self) -> None:
+        """Say that the elements of `data` were changed in place, so that an outdated graph notices."""
+        self._version += 1
+
+    # --- arithmetic -------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary("+", np.add, rules.AddBackward, self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary("+", np.add, rules.AddBackward, other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary("-", np.subtract, rules.SubBackward, self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary("-", np.subtract, rules.SubBackward, other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary("*", np.multiply, rules.MulBackward, self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary("*", np.multiply, rules.MulBackward, other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary("/", divide, rules.DivBackward, self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary("/", divide, rules.DivBackward, other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary("**", np.power, rules.PowBackward, self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary("**", np.power, rules.PowBackward, other, self)
+
+    def __neg__(self) -> Tensor:
+        return self * -1
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place(np.add, other, self.__add__)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place(np.subtract, other, self.__sub__)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place(np.multiply, other, self.__mul__)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place(np.true_divide, other, self.__truediv__)
+
+    def _in_place(self, compute: Callable, other: Any, out_of_place: Callable) -> Tensor:
+        if is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False)):
+            if self.requires_grad and self.is_leaf:
+                raise RuntimeError(
+                    "changing a leaf that requires a gradient in place would lose its gradient: "
+                    "do it under no_grad(), or write x = x + … for a new tensor"
+                )
+            return out_of_place(other)
+        compute(self._data, other.data if isinstance(other, Tensor) else other, out=self._data)
+        self._version += 1
+        return self
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self.matmul(other) if isinstance(other, (Tensor, np.ndarray)) else NotImplemented
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return as_tensor(other, self).matmul(self) if isinstance(other, np.ndarray) else NotImplemented
+
+    def matmul(self, other: Any) -> Tensor:
+        """Matrix product with np.matmul's rules: (…, M, K) @ (…, K, N), batches broadcast, 1-D allowed."""
+        if not isinstance(other, (Tensor, np.ndarray)):
+            raise TypeError(f"matmul: expected a Tensor, got {type(other).__name__}")
+        other = as_tensor(other, self)
+        if self.ndim == 0 or other.ndim == 0:
+            return self * other
+        inner = self.shape[-1], other.shape[-2 if other.ndim > 1 else 0]
+        if inner[0] != inner[1]:
+            raise ValueError(
+                f"matmul {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
+                "The last axis on the left meets the last but one on the right; is a transpose missing?"
+            )
+        return record(kernels.matmul(self._data, other._data), rules.MatmulBackward, self, other)
+
+    # --- comparisons: boolean tensors, no gradient ------------------------------------------------
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _binary("==", np.equal, None, self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _binary("!=", np.not_equal, None, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _binary("<", np.less, None, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _binary("<=", np.less_equal, None, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _binary(">", np.greater, None, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _binary(">=", np.greater_equal, None, self, other)
+
+    # --- elementwise functions: each stands beside its derivative ---------------------------------
+
+    def exp(self) -> Tensor:
+        y = np.exp(as_float(self._data))
+        return record(y, rules.ElementwiseBackward, self, lambda y: y, y)
+
+    def log(self) -> Tensor:
+        return record(np.log(as_float(self._data)), rules.ElementwiseBackward, self, lambda x: 1 / x, self)
+
+    def sqrt(self) -> Tensor:
+        y = np.sqrt(as_float(self._data))
+        return record(y, rules.ElementwiseBackward, self, lambda y: 0.5 / y, y)
+
+    def tanh(self) -> Tensor:
+        y = np.tanh(as_float(self._data))
+        return record(y, rules.ElementwiseBackward, self, lambda y: 1 - y * y, y)
+
+    def abs(self) -> Tensor:
+        return record(np.abs(self._data), rules.ElementwiseBackward, self, np.sign, self)
+
+    __abs__ = abs
+
+    def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """Limit each element to [min, max]; the gradient is 1 inside and 0 outside."""
+        low, high = (-np.inf if min is None else min), (np.inf if max is None else max)
+        y = np.clip(self._data, min, max)
+        return record(y, rules.ElementwiseBackward, self, lambda x: (x >= low) & (x <= high), self)
+
+    clamp = clip
+
+    # --- reductions -------------------------------------------------------------------------------
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return record(self._data.sum(axis=axis, keepdims=keepdims), rules.SumBackward, self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        total = self.sum(axis, keepdims)
+        return total / (self.size // total.size if total.size else 1)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest values; elements that tie share the gradient equally."""
+        y = self._data.max(axis=axis, keepdims=keepdims)
+        return record(y, rules.ExtremumBackward, self, y, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest values; elements that tie share the gradient equally."""
+        y = self._data.min(axis=axis, keepdims=keepdims)
+        return record(y, rules.ExtremumBackward, self, y, axis, keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+        """Variance with the divisor n - correction (PyTorch's default is the unbiased 1, NumPy's is 0)."""
+        centred = self - self.mean(axis, keepdims=True)
+        total = (centred * centred).sum(axis, keepdims)
+        return total / np.maximum(self.size // total.size - correction if total.size else 1, 0)
+
+    def std(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+        """Square root of `var`."""
+        return self.var(axis, keepdims, correction).sqrt()
+
+    def argmax(self, axis: int | None = None) -> Tensor:
+        return Tensor._wrap(np.asarray(self._data.argmax(axis=axis)))
+
+    def argmin(self, axis: int | None = None) -> Tensor:
+        return Tensor._wrap(np.asarray(self._data.argmin(axis=axis)))
+
+    # --- shape ------------------------------------------------------------------------------------
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """Same elements, new shape; one size may be -1."""
+        shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        if shape.count(-1) > 1:
+            raise ValueError("Can only specify one unknown dimension with -1")
+        try:
+            data = self._data.reshape(shape)
+        except ValueError:
+            total = abs(int(np.prod(shape)))
+            raise ValueError(
+                f"reshape: {self.shape} to {shape}: Total elements must match: {self.size} ≠ {total}"
+                + (" times a whole number" if -1 in shape else "")
+            ) from None
+        return record(data, rules.ReshapeBackward, self)
+
+    view = reshape
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Merge the axes from `start_dim` to `end_dim` into one."""
+        start, end = start_dim % max(self.ndim, 1), end_dim % max(self.ndim, 1)
+        return self.reshape(
+            *self.shape[:start], int(np.prod(self.shape[start : end + 1])), *self.shape[end + 1 :]
+        )
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """Drop axes of size 1."""
+        return record(np.squeeze(self._data, axis), rules.ReshapeBackward, self)
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        """Insert an axis of size 1."""
+        return record(np.expand_dims(self._data, axis), rules.ReshapeBackward, self)
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Repeat axes of size 1 without copying; -1 keeps an axis as it is."""
+        shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        own = (1,) * (len(shape) - self.ndim) + self.shape[max(self.ndim - len(shape), 0) :]
+        shape = tuple(n if wanted == -1 else wanted for n, wanted in zip(own, shape, strict=True))
+        try:
+            data = np.broadcast_to(self._data, shape)
+        except ValueError:
+            raise ValueError(
+                f"expand: only axes of size 1 can grow:\n{align_shapes(self.shape, shape)}"
+            ) from None
+        return record(data, rules.ExpandBackward, self)
+
+    def transpose(self, dim0: int | None = None, dim1: int | None = None) -> Tensor:
+        """Swap two axes; without arguments, the last two (a 1-D tensor stays as it is)."""
+        if (dim0 is None) != (dim1 is None):
+            raise ValueError("Both dim0 and dim1 must be specified")
+        if dim0 is None or dim1 is None:
+            if self.ndim < 2:
+                return self.copy()
+            dim0, dim1 = -2, -1
+        return record(self._data.swapaxes(dim0, dim1), rules.TransposeBackward, self, dim0, dim1)
+
+    def permute(self, *axes: Any) -> Tensor:
+        """Reorder all axes."""
+        axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        return record(self._data.transpose(axes), rules.PermuteBackward, self, axes)
+
+    @property
+    def T(self) -> Tensor:
+        """All axes in reverse order."""
+        return self.permute(*reversed(range(self.ndim)))
+
+    def __getitem__(self, key: Any) -> Tensor:
+        key = _index(key)
+        return record(self._data[key], rules.SliceBackward, self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
+            raise RuntimeError(
+                "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
+            )
+        self._data[_index(key)] = value.data if isinstance(value, Tensor) else value
+        self._version += 1
+
+
+# --------------------------------------------------------------------------------------------------
+# From arrays to tensors, and two operands made to fit
+# --------------------------------------------------------------------------------------------------
+
+
+def from_numpy(array: np.ndarray) -> Tensor:
+    """A tensor that shares the array's memory and keeps its dtype."""
+    return Tensor._wrap(array)
+
+
+def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
+    """`value` as a tensor; numbers and arrays take the dtype of a floating-point `like`."""
+    if isinstance(value, Tensor):
+        return value
+    if like is not None and like.dtype.kind == "f":
+        array = np.asarray(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"expected a Tensor, an array or a number, got {type(value).__name__}")
+        return Tensor._wrap(array.astype(like.dtype, copy=False))
+    if like is not None and type(value) is int:
+        return Tensor._wrap(np.asarray(value, dtype=np.result_type(like.dtype, np.min_scalar_type(value))))
+    return Tensor(value)
+
+
+def match_dtypes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Let an integer operand follow a floating-point one, as in PyTorch (NumPy would go to float64)."""
+    if a.dtype.kind != b.dtype.kind:
+        if a.dtype.kind == "f":
+            return a, Tensor._wrap(b._data.astype(a.dtype))
+        if b.dtype.kind == "f":
+            return Tensor._wrap(a._data.astype(b.dtype)), b
+    return a, b
+
+
+def _binary(
+    symbol: str, compute: Callable, node: type[engine.Function] | None, left: Any, right: Any
+) -> Tensor:
+    try:
+        like = left if isinstance(left, Tensor) else right
+        a, b = match_dtypes(as_tensor(left, like), as_tensor(right, like))
+    except (TypeError, ValueError):
+        return NotImplemented
+    try:
+        data = compute(a._data, b._data)
+    except ValueError as error:
+        if "broadcast" not in str(error):
+            raise
+        raise ValueError(
+            f"{symbol}: these shapes do not broadcast:\n{align_shapes(a.shape, b.shape)}\n"
+            "Axes are compared from the last; sizes must be equal, or one of them 1. "
+            "Insert an axis with unsqueeze, or reshape one side."
+        ) from None
+    return Tensor._wrap(data) if node is None else record(data, node, a, b)
+
+
+def _index(key: Any) -> Any:
+    """Turn tensors inside an index into arrays that NumPy can index with."""
+    if isinstance(key, tuple):
+        return tuple(_index(part) for part in key)
+    if isinstance(key, Tensor):
+        return key._data if key.dtype.kind == "b" else whole_numbers(key._data, "indices")
+    return np.asarray(key) if isinstance(key, list) else key

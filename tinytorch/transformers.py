@@ -1,0 +1,290 @@
+"""Module 13: transformers. Blocks of attention and MLP, stacked into a GPT that writes text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import kernels
+from .activations import GELU
+from .attention import Array, MultiHeadAttention, infer, packed_weights
+from .embeddings import Embedding
+from .layers import Dropout, LayerNorm, Linear, check_positive
+from .module import Module
+from .tensor import Tensor, from_numpy
+
+__all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
+
+
+def create_causal_mask(seq_len: int) -> Tensor:
+    """Return a mask (1, T, T) with ones on and below the diagonal: position t sees positions up to t."""
+    check_positive("create_causal_mask", seq_len=seq_len)
+    return Tensor(np.tri(seq_len)[None])
+
+
+class MLP(Module):
+    """Linear, GELU, Linear: what each position does with what attention brought.
+
+    Parameters
+    ----------
+    embed_dim : int
+    hidden_dim : int, optional
+        4 * embed_dim unless given.
+    dropout_prob : float
+        Applied to the result, in training mode only.
+
+    Attributes
+    ----------
+    linear1, linear2 : Linear
+    gelu : GELU
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout_prob: float = 0.1):
+        hidden_dim = 4 * embed_dim if hidden_dim is None else hidden_dim
+        self.linear1 = Linear(embed_dim, hidden_dim)
+        self.gelu = GELU()
+        self.linear2 = Linear(hidden_dim, embed_dim)
+        self.dropout = Dropout(dropout_prob)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., embed_dim) to the same shape."""
+        return self.dropout(self.linear2(self.gelu(self.linear1(x))))
+
+    def infer(self, x: Array) -> Array:
+        """The same on an array, without a graph."""
+        return infer(self.linear2, infer(self.gelu, infer(self.linear1, x)))
+
+
+class TransformerBlock(Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)).
+
+    Normalising before each part, not after, keeps the path from end to start free of
+    everything but additions, which is why deep stacks of these train.
+
+    Source: R. Xiong et al., *On Layer Normalization in the Transformer Architecture*, 2020,
+    arXiv:2002.04745.
+
+    Attributes
+    ----------
+    attention : MultiHeadAttention
+    ln1, ln2 : LayerNorm
+    mlp : MLP
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4, dropout_prob: float = 0.1):
+        self.ln1 = LayerNorm(embed_dim)
+        self.attention = MultiHeadAttention(embed_dim, num_heads)
+        self.ln2 = LayerNorm(embed_dim)
+        self.mlp = MLP(embed_dim, int(embed_dim * mlp_ratio), dropout_prob)
+
+    def forward(self, x: Tensor, mask: Any = None, causal: bool = False) -> Tensor:
+        """Map x (B, T, embed_dim) to the same shape; for mask and causal see `MultiHeadAttention`."""
+        x = x + self.attention(self.ln1(x), mask, causal)
+        return x + self.mlp(self.ln2(x))
+
+    def infer(self, x: Array, cache: kernels.KVCache | None = None, layer: int = 0) -> Array:
+        """The same on an array, causal and without a graph; for the cache see `MultiHeadAttention.infer`."""
+        x = x + self.attention.infer(infer(self.ln1, x), cache, layer)
+        return x + self.mlp.infer(infer(self.ln2, x))
+
+
+class GPT(Module):
+    """A decoder-only language model: for each position, a score for each possible next token.
+
+    Source: A. Radford et al., *Language Models are Unsupervised Multitask Learners*, 2019.
+
+    Parameters
+    ----------
+    vocab_size, embed_dim, num_layers, num_heads : int
+    max_seq_len : int
+        The longest sequence it can read.
+    dropout_prob : float
+        Inside the blocks, in training mode only.
+
+    Attributes
+    ----------
+    token_embedding, position_embedding : Embedding
+    blocks : list of TransformerBlock
+    ln_f : LayerNorm
+    lm_head : Linear (embed_dim, vocab_size), without bias
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int,
+        num_layers: int,
+        num_heads: int,
+        max_seq_len: int = 1024,
+        dropout_prob: float = 0.0,
+    ):
+        check_positive("GPT", num_layers=num_layers)
+        self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
+        self.num_heads, self.max_seq_len = num_heads, max_seq_len
+        self.token_embedding = Embedding(vocab_size, embed_dim)
+        self.position_embedding = Embedding(max_seq_len, embed_dim)
+        self.blocks = [
+            TransformerBlock(embed_dim, num_heads, dropout_prob=dropout_prob) for _ in range(num_layers)
+        ]
+        self.ln_f = LayerNorm(embed_dim)
+        self.lm_head = Linear(embed_dim, vocab_size, bias=False)
+        self._kv_cache: kernels.KVCache | None = None  # set by caching.enable_kv_cache
+        self._cache_enabled = False
+
+    def forward(self, tokens: Any) -> Tensor:
+        """Score every possible next token at every position.
+
+        Parameters
+        ----------
+        tokens : Tensor, array or nested list of ids (B, T)
+            All of the sequence; while a KV cache is enabled, only what follows what it holds.
+
+        Returns
+        -------
+        Tensor (B, T, vocab_size)
+            Logits. Those at position t depend on tokens up to t only.
+        """
+        if self._cache_enabled and self._kv_cache is not None:
+            return from_numpy(self.infer(tokens, self._kv_cache))
+        ids = self._checked(tokens, start=0)
+        x = self.token_embedding(ids) + self.position_embedding(np.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = block(x, causal=True)
+        return self.lm_head(self.ln_f(x))
+
+    def infer(self, tokens: Any, cache: kernels.KVCache | None = None, last_only: bool = False) -> Array:
+        """Do what `forward` does on plain arrays: no graph, no dropout, and a cache if given.
+
+        Parameters
+        ----------
+        tokens : ids (B, T)
+            All of the sequence, or only what follows what the cache holds.
+        cache : kernels.KVCache, optional
+            Takes the keys and values of these tokens and is advanced by T.
+        last_only : bool
+            Return logits (B, 1, vocab_size) of the last position only.
+
+        Returns
+        -------
+        float32 array (B, T, vocab_size)
+        """
+        start = 0 if cache is None else int(cache.lengths[0])
+        ids = self._checked(tokens, start)
+        steps = ids.shape[1]
+        x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[start : start + steps]
+        for layer, block in enumerate(self.blocks):
+            x = block.infer(x, cache, layer)
+        if cache is not None:
+            cache.advance(steps)
+        if last_only:
+            x = x[:, -1:]
+        return infer(self.lm_head, infer(self.ln_f, x))
+
+    def generate(
+        self,
+        prompt_tokens: Any,
+        max_new_tokens: int = 50,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        use_cache: bool = True,
+        seed: int | np.random.Generator | None = None,
+    ) -> Tensor:
+        """Continue each prompt, one token at a time.
+
+        Parameters
+        ----------
+        prompt_tokens : ids (B, T) or (T,)
+        max_new_tokens : int
+            The last new token is never read, so T + max_new_tokens - 1 positions are needed.
+        temperature : float
+            Divides the logits before sampling: below 1 is more cautious, above 1 more adventurous,
+            0 always takes the most likely token.
+        top_k : int, optional
+            Sample among the k most likely tokens only.
+        use_cache : bool
+            Keep keys and values of earlier positions instead of computing them again for each token.
+        seed : int or numpy Generator, optional
+
+        Returns
+        -------
+        Tensor (B, T + max_new_tokens) of int64
+            Prompts and what follows.
+
+        Raises
+        ------
+        ValueError
+            The sequence would outgrow `max_seq_len`, or an argument makes no sense.
+        """
+        ids = self.token_embedding.checked(prompt_tokens)
+        ids = ids[None] if ids.ndim == 1 else ids
+        self._check_generation(ids, max_new_tokens, temperature, top_k)
+        rng = np.random.default_rng(seed)
+        cache = self._new_cache(batch_size=len(ids)) if use_cache else None
+        sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
+        sequence[:, : ids.shape[1]] = ids
+        read = 0  # how many positions the cache holds
+        with packed_weights(self):
+            for length in range(ids.shape[1], sequence.shape[1]):
+                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
+                sequence[:, length] = _choose(logits, temperature, top_k, rng)
+                read = length if use_cache else 0
+        return from_numpy(sequence)
+
+    def _new_cache(self, batch_size: int) -> kernels.KVCache:
+        head_dim = self.embed_dim // self.num_heads
+        return kernels.KVCache(batch_size, self.max_seq_len, self.num_layers, self.num_heads, head_dim)
+
+    def _checked(self, tokens: Any, start: int) -> NDArray[np.int64]:
+        """Return ids (B, T) that this model can read from position `start` on."""
+        ids = self.token_embedding.checked(tokens)
+        if ids.ndim != 2 or ids.size == 0:
+            raise ValueError(
+                f"GPT: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
+            )
+        if start + ids.shape[1] > self.max_seq_len:
+            held = f" after {start} in the cache" if start else ""
+            raise ValueError(
+                f"GPT: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
+                f"max_seq_len={self.max_seq_len}. Keep the last ones only: tokens[:, -max_seq_len:]."
+            )
+        return ids
+
+    def _check_generation(
+        self, ids: NDArray[np.int64], max_new_tokens: int, temperature: float, top_k: int | None
+    ) -> None:
+        if ids.ndim != 2 or ids.size == 0:
+            raise ValueError(
+                "GPT.generate: the prompt must have shape (batch, time) and at least one token, "
+                f"got {ids.shape}."
+            )
+        if max_new_tokens < 0:
+            raise ValueError(f"GPT.generate: max_new_tokens can't be negative, got {max_new_tokens}.")
+        if not temperature >= 0:
+            raise ValueError(f"GPT.generate: temperature must be 0 (greedy) or more, got {temperature}.")
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"GPT.generate: top_k must be at least 1, got {top_k}.")
+        needed = ids.shape[1] + max(0, max_new_tokens - 1)
+        if needed > self.max_seq_len:
+            room = self.max_seq_len - ids.shape[1] + 1
+            raise ValueError(
+                f"GPT.generate: a prompt of {ids.shape[1]} tokens and {max_new_tokens} new ones need "
+                f"{needed} positions, but max_seq_len={self.max_seq_len}. "
+                + (f"Ask for at most {room} new tokens." if room > 0 else "Shorten the prompt.")
+            )
+
+
+def _choose(
+    logits: Array, temperature: float, top_k: int | None, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw one token for each row of logits (B, V)."""
+    if not np.isfinite(logits).all():
+        raise ValueError("GPT.generate: the model's logits hold NaN or infinity; did its training diverge?")
+    if temperature == 0:
+        return logits.argmax(axis=-1)
+    if top_k is not None and top_k < logits.shape[-1]:
+        threshold = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
+        logits = np.where(logits < threshold, -np.inf, logits)
+    # The largest of logit + Gumbel noise is distributed as softmax (Gumbel 1954): no sums, no overflow.
+    return (logits / temperature + rng.gumbel(size=logits.shape)).argmax(axis=-1)

@@ -1,0 +1,297 @@
+"""Every picture that TinyTorch draws, for labs, reports and demos alike.
+
+Each function takes data and returns a matplotlib figure; `svg` and `png` turn one into text or bytes.
+matplotlib is imported when the first picture is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with any colour vision, readable on white and on dark grey.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C8C8C")
+# One ink for both light and dark pages: figures have no background of their own.
+INK = "#7a7f87"
+STYLE: dict[Any, Any] = {
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": INK,
+    "grid.alpha": 0.2,
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "legend.frameon": False,
+    "svg.fonttype": "path",  # drawn as outlines, so that the page needs no font
+    "svg.hashsalt": "tinytorch",  # the same data give the same file
+}
+
+
+def _figure(width: float = 7.2, height: float = 3.8) -> tuple[Figure, Axes]:
+    """A figure that never touches pyplot's global state or a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _styled(draw: Any) -> Any:
+    """Draw under STYLE without changing the caller's own matplotlib settings."""
+    import functools
+
+    @functools.wraps(draw)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def _plain_numbers(axis: Any) -> None:
+    """64 and 0.1 on a logarithmic axis rather than powers of ten."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+@_styled
+def lines(
+    series: Sequence[dict[str, Any]],
+    *,
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+    x_scale: str = "linear",
+    y_scale: str = "linear",
+    marks: Sequence[tuple[float, str]] = (),
+    level: float | None = None,
+) -> Figure:
+    """Lines with interval bands.
+
+    Parameters
+    ----------
+    series : sequence of dict
+        Each with ``name``, ``x``, ``y`` and, where there is an interval, ``low`` and ``high``;
+        ``tag="modelled"`` is dashed.
+    marks : sequence of (x, label)
+        Vertical lines, such as break-even points.
+    level : float, optional
+        A horizontal line, such as a ratio of 1.
+    """
+    figure, axes = _figure()
+    axes.set(title=title, xlabel=x_label, ylabel=y_label, xscale=x_scale, yscale=y_scale)
+    if level is not None:
+        axes.axhline(level, color=INK, linewidth=1)
+    for color, line in zip(_colors(len(series)), series, strict=True):
+        modelled = line.get("tag", "measured") != "measured"
+        label = line["name"] + (f" ({line['tag']})" if modelled else "")
+        axes.plot(
+            line["x"],
+            line["y"],
+            "--" if modelled else "-",
+            color=color,
+            label=label,
+            marker="o",
+            markersize=3.5,
+        )
+        if line.get("low") is not None:
+            axes.fill_between(line["x"], line["low"], line["high"], color=color, alpha=0.2, linewidth=0)
+    for x, label in marks:
+        axes.axvline(x, color=INK, linestyle=":", linewidth=1.2)
+        axes.annotate(
+            label,
+            (x, 1),
+            xycoords=("data", "axes fraction"),
+            rotation=90,
+            ha="right",
+            va="top",
+            fontsize=8,
+        )
+    for scale, axis in ((x_scale, axes.xaxis), (y_scale, axes.yaxis)):
+        if scale == "log":
+            _plain_numbers(axis)
+    if x_scale == "log" and series:
+        axes.set_xticks(sorted({x for line in series for x in line["x"]}))
+        axes.tick_params(axis="x", labelsize=8)
+    if len(series) > 1:
+        axes.legend()
+    return figure
+
+
+@_styled
+def bars(
+    series: Sequence[dict[str, Any]],
+    *,
+    title: str = "",
+    y_label: str = "",
+    y_scale: str = "linear",
+    level: float | None = None,
+) -> Figure:
+    """Horizontal bars, one group for each name in ``x``, with error bars where there is an interval."""
+    names = list(series[0]["x"])
+    figure, axes = _figure(height=max(2.2, 0.9 + 0.32 * len(names) * max(len(series), 1)))
+    thickness = 0.75 / len(series)
+    places = np.arange(len(names))
+    for index, (color, group) in enumerate(zip(_colors(len(series)), series, strict=True)):
+        y = np.asarray(group["y"], dtype=float)
+        errors = None
+        if group.get("low") is not None:
+            errors = np.maximum([y - group["low"], np.asarray(group["high"]) - y], 0)
+        middle = places + (index - (len(series) - 1) / 2) * thickness
+        axes.barh(middle, y, thickness, color=color, label=group["name"], xerr=errors, ecolor=INK)
+        for place, value in zip(middle, y, strict=True):
+            axes.annotate(
+                f" {value:.3g}",
+                (value, place),
+                va="center",
+                fontsize=8,
+                xytext=(3, 0),
+                textcoords="offset points",
+            )
+    if level is not None:
+        axes.axvline(level, color=INK, linewidth=1)
+    axes.set(title=title, xlabel=y_label, xscale=y_scale)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.margins(x=0.12)
+    if y_scale == "log":
+        _plain_numbers(axes.xaxis)
+    if len(series) > 1:
+        axes.legend()
+    return figure
+
+
+@_styled
+def heat_map(
+    values: Any, *, title: str = "", x_label: str = "", y_label: str = "", color_label: str = ""
+) -> Figure:
+    """A matrix as colours; values of both signs get a scale that is symmetric about zero."""
+    matrix = np.asarray(values, dtype=float)
+    figure, axes = _figure(height=4.2)
+    signed = matrix.size > 0 and np.nanmin(matrix) < 0
+    limit = float(np.nanmax(np.abs(matrix))) if matrix.size else 1.0
+    image = axes.imshow(
+        matrix,
+        cmap="RdBu" if signed else "viridis",
+        aspect="auto",
+        interpolation="nearest",
+        vmin=-limit if signed else None,
+        vmax=limit if signed else None,
+    )
+    figure.colorbar(image, ax=axes, label=color_label)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.grid(visible=False)
+    return figure
+
+
+@_styled
+def connections(weights: Sequence[Any], *, title: str = "") -> Figure:
+    """A small network as units and weights: the thicker the line the larger the weight, colour its sign, none
+    where it is 0.
+
+    Parameters
+    ----------
+    weights : sequence of (inputs, outputs) arrays
+    """
+    from matplotlib.collections import LineCollection
+
+    matrices = [np.asarray(matrix, dtype=float) for matrix in weights]
+    sizes = [matrices[0].shape[0], *(matrix.shape[1] for matrix in matrices)]
+    figure, axes = _figure(height=4.2)
+    heights = [np.linspace(0, 1, size) if size > 1 else np.array([0.5]) for size in sizes]
+    for layer, matrix in enumerate(matrices):
+        largest = np.abs(matrix).max() or 1.0
+        rows, columns = np.nonzero(matrix)
+        segments = [
+            [(layer, heights[layer][i]), (layer + 1, heights[layer + 1][j])]
+            for i, j in zip(rows, columns, strict=True)
+        ]
+        strength = np.abs(matrix[rows, columns]) / largest
+        colors = [COLORS[0] if value > 0 else COLORS[4] for value in matrix[rows, columns]]
+        axes.add_collection(
+            LineCollection(segments, linewidths=0.2 + 1.6 * strength, colors=colors, alpha=0.55)
+        )
+    for layer, places in enumerate(heights):
+        axes.scatter(np.full(places.size, layer), places, s=28, color=INK, zorder=3)
+    axes.set(title=title, xlim=(-0.15, len(sizes) - 0.85), ylim=(-0.06, 1.06))
+    axes.axis("off")
+    return figure
+
+
+def _colors(count: int) -> list[str]:
+    return [COLORS[index % len(COLORS)] for index in range(count)]
+
+
+def draw(picture: Any) -> Figure:
+    """The matplotlib figure of a `Chart`, `HeatMap` or `Connections` record."""
+    kind = type(picture).__name__
+    if kind == "HeatMap":
+        return heat_map(
+            picture.values,
+            title=picture.title,
+            x_label=picture.x_label,
+            y_label=picture.y_label,
+            color_label=picture.color_label,
+        )
+    if kind == "Connections":
+        return connections(picture.weights, title=picture.title)
+    if kind != "Chart":
+        raise TypeError(f"draw: knows Chart, HeatMap and Connections records, got {kind}")
+    series = [vars(line) for line in picture.series]
+    if picture.kind == "bar":
+        return bars(
+            series, title=picture.title, y_label=picture.y_label, y_scale=picture.y_scale, level=picture.level
+        )
+    return lines(
+        series,
+        title=picture.title,
+        x_label=picture.x_label,
+        y_label=picture.y_label,
+        x_scale=picture.x_scale,
+        y_scale=picture.y_scale,
+        marks=picture.marks,
+        level=picture.level,
+    )
+
+
+def svg(figure: Figure) -> str:
+    """The figure as an ``<svg>`` element to put into a page."""
+    from matplotlib import rc_context
+
+    text = io.StringIO()
+    with rc_context(STYLE):
+        figure.savefig(
+            text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    document = text.getvalue()
+    return document[document.index("<svg") :]
+
+
+def png(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as a PNG file's bytes."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    return data.getvalue()
