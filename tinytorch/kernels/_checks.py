@@ -12,10 +12,11 @@ _FLOAT32 = np.dtype(np.float32)
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2}
 
 
-def as_floats(kernel: str, **arrays: Any) -> list[Any]:
+def as_floats(kernel: str, optional: tuple[str, ...] = (), **arrays: Any) -> list[Any]:
     """The arrays as C-contiguous float32, or all as float64 when one of them is float64.
 
-    None stays None. Integers and booleans convert; Python numbers and lists become float32.
+    Integers and booleans convert; Python numbers and lists become float32. The names in `optional` may
+    be None, and stay it.
 
     Raises
     ------
@@ -23,11 +24,14 @@ def as_floats(kernel: str, **arrays: Any) -> list[Any]:
         For anything that is not an array of real numbers.
     """
     double = False
-    result = []
+    result: list[Any] = []
     for name, x in arrays.items():
-        if type(x) is not np.ndarray and x is not None:
+        if x is None and name in optional:
+            result.append(None)
+            continue
+        if type(x) is not np.ndarray:
             x = _as_array(kernel, name, x)
-        if x is not None and x.dtype is not _FLOAT32:
+        if x.dtype is not _FLOAT32:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"{kernel}: {name} must hold real numbers, and holds {x.dtype}")
             double = double or (x.dtype.kind == "f" and x.dtype.itemsize > 4)

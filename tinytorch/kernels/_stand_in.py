@@ -18,6 +18,8 @@ _DTYPES = (None, "uint8", "int8")
 def _f32(function):
     def call(*args):
         for x in args:
+            if not isinstance(args[0], np.ndarray):
+                raise TypeError("arrays only")
             if not isinstance(x, (np.ndarray, int, float, type(None))):
                 raise TypeError("arrays only")
             if isinstance(x, np.ndarray) and x.dtype.kind != "f":
@@ -131,6 +133,20 @@ def dequantize(q, scale, zero_point, axis):
     return reference.dequantize(q, scale, zero_point, None if axis < 0 else axis)
 
 
+def matmul_int8(a, b):
+    if a.dtype not in (np.int8, np.uint8) or b.dtype != np.int8:
+        raise TypeError("matmul_int8: bytes only")
+    if a.ndim != 2 or a.shape[1] > 65536:
+        raise ValueError("matmul_int8: shapes")
+    return reference.matmul_int8(a, b)
+
+
+def attention_decode(q, k, *rest):
+    if q.shape[2] != 1 or k.shape[2] != 1:
+        raise ValueError("attention_decode: one position")
+    return reference.attention_decode(q, k, *rest)
+
+
 def linear_int8(x_q, xs, xz, packed, k, n, ws, bias, act, kind, os, oz):
     w = packed.view(np.int8).reshape(k, n)
     options = (os if kind else None, oz, _DTYPES[kind])
@@ -219,7 +235,7 @@ _numpy = {
     "adam_step": reference.adam_step,
     "quantize": quantize,
     "dequantize": dequantize,
-    "matmul_int8": reference.matmul_int8,
+    "matmul_int8": matmul_int8,
     "pack_linear_int8": _pack,
     "unpack_linear_int8": _unpack(np.int8),
     "linear_int8": linear_int8,
@@ -233,7 +249,7 @@ _numpy = {
     "sparse_linear": sparse_linear,
     "attention": reference.attention,
     "attention_backward": reference.attention_backward,
-    "attention_decode": reference.attention_decode,
+    "attention_decode": attention_decode,
     "level": lambda: "numpy",
     "levels": lambda: ["numpy"],
     "set_num_threads": lambda n: None,
@@ -246,5 +262,20 @@ try:
     _found = {name: value for name, value in vars(_compiled).items() if not name.startswith("_")}
 except ImportError:
     _found = {}
+
+
+def _with_gelu(name):
+    """A compiled linear without the activation that is not compiled yet."""
+
+    def call(*args):
+        y = compiled(*args[:-1], 0 if args[-1] == 2 else args[-1])
+        return reference.gelu(y) if args[-1] == 2 else y
+
+    compiled = _found[name]
+    return call
+
+
+if "gelu" not in _found:
+    _found.update({name: _with_gelu(name) for name in ("linear", "linear_packed") if name in _found})
 
 _C = SimpleNamespace(**{**_numpy, **_found})

@@ -133,7 +133,7 @@ def conv2d(
     check_choice("conv2d", "activation", activation, ACTIVATIONS)
     if isinstance(w, PackedMatrix):
         return _conv2d_packed(x, w, bias, window, activation)
-    x, w, bias = as_floats("conv2d", x=x, w=w, bias=bias)
+    x, w, bias = as_floats("conv2d", ("bias",), x=x, w=w, bias=bias)
     shape = _checked_shape("conv2d", x, w, bias, window)
     other = alternative("conv2d", is_double(x), shape)
     if other:
@@ -152,7 +152,7 @@ def _checked_shape(kernel: str, x: Any, w: Any, bias: Any, window: Window) -> tu
 
 def _conv2d_packed(x: Any, w: PackedMatrix, bias: Any, window: Window, activation: str | None) -> np.ndarray:
     check_packed_groups("conv2d", w, window.groups)
-    x, bias = as_floats("conv2d", x=x, bias=bias)
+    x, bias = as_floats("conv2d", ("bias",), x=x, bias=bias)
     shape = _checked_shape("conv2d", x, w, bias, window)
     other = alternative("conv2d", is_double(x), shape)
     if other:

@@ -106,7 +106,7 @@ def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None)
     kernel = "linear_int4"
     if not isinstance(packed, PackedInt4):
         raise TypeError(f"{kernel}: packed must come from pack_int4(w), got {type(packed).__name__}")
-    x, bias = as_floats(kernel, x=x, bias=bias)
+    x, bias = as_floats(kernel, ("bias",), x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {packed.shape[0]}")
     check_axes(

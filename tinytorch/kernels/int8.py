@@ -222,7 +222,7 @@ def _inputs(
     scale = _one_scale(kernel, "x_scale", x_scale)
     point = _one_point(kernel, "x_zero_point", x_zero_point, x_q.dtype.name)
     if bias is not None:
-        (bias,) = as_floats(kernel, bias=bias)
+        (bias,) = as_floats(kernel, ("bias",), bias=bias)
         bias = _C.as_float32(bias)
         check_vector(kernel, "bias", bias, len(packed.scale), "output")
         if np.isnan(bias).any():

@@ -316,9 +316,9 @@ def _linear(x: Any, w: Any, bias: Any, activation: str | None) -> np.ndarray:
     packed = isinstance(w, PackedMatrix)
     if packed:
         _check_packed("linear", "w", w, 2)
-        x, bias = as_floats("linear", x=x, bias=bias)
+        x, bias = as_floats("linear", ("bias",), x=x, bias=bias)
     else:
-        x, w, bias = as_floats("linear", x=x, w=w, bias=bias)
+        x, w, bias = as_floats("linear", ("bias",), x=x, w=w, bias=bias)
         check_ndim("linear", "w", w, 2, "(in, out)")
     _check_inner("linear", "x", x, "w", w.shape)
     check_vector("linear", "bias", bias, w.shape[1], "output")

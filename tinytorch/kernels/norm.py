@@ -59,7 +59,7 @@ def layer_norm(
         except (TypeError, ValueError):
             pass  # Not plain float32 arrays, or a mistake: the long way tells.
     eps = as_number("layer_norm", "eps", eps, 0)
-    x, weight, bias = as_floats("layer_norm", x=x, weight=weight, bias=bias)
+    x, weight, bias = as_floats("layer_norm", ("weight", "bias"), x=x, weight=weight, bias=bias)
     _features("layer_norm", x, weight=weight, bias=bias)
     other = alternative("layer_norm", is_double(x), x.shape)
     return (other or _C.layer_norm)(x, weight, bias, eps)
@@ -85,7 +85,7 @@ def layer_norm_backward(
     """
     kernel = "layer_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
-    dy, x, weight = as_floats(kernel, dy=dy, x=x, weight=weight)
+    dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features, features)
@@ -111,7 +111,7 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -
     Zhang and Sennrich, "Root mean square layer normalization" (2019).
     """
     eps = as_number("rms_norm", "eps", eps, 0)
-    x, weight = as_floats("rms_norm", x=x, weight=weight)
+    x, weight = as_floats("rms_norm", ("weight",), x=x, weight=weight)
     _features("rms_norm", x, weight=weight)
     other = alternative("rms_norm", is_double(x), x.shape)
     return (other or _C.rms_norm)(x, weight, eps)
@@ -135,7 +135,7 @@ def rms_norm_backward(
     """
     kernel = "rms_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
-    dy, x, weight = as_floats(kernel, dy=dy, x=x, weight=weight)
+    dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features)

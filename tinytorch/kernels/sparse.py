@@ -125,7 +125,7 @@ class SparseMatrix:
         rows = np.repeat(np.arange(block_rows), np.diff(self.row_pointers))
         blocks = np.zeros((block_rows, self.shape[1], r), np.float32)
         blocks[rows, self.indices] = self.values
-        return blocks.swapaxes(1, 2).reshape(-1, self.shape[1])[: self.shape[0]].copy()
+        return blocks.swapaxes(1, 2).reshape(block_rows * r, self.shape[1])[: self.shape[0]].copy()
 
     @property
     def nbytes(self) -> int:
@@ -225,7 +225,7 @@ def sparse_linear(
     kernel = "sparse_linear"
     _check_sparse(kernel, w)
     check_choice(kernel, "activation", activation, ACTIVATIONS)
-    x, bias = as_floats(kernel, x=x, bias=bias)
+    x, bias = as_floats(kernel, ("bias",), x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {w.shape[1]}")
     check_axes(
