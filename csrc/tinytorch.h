@@ -75,4 +75,17 @@ size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups); /*
 void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed);
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w);
 
+/* pooling ------------------------------------------------------------------------------------- */
+
+/* x (planes, height, width), y (planes, out_h, out_w); the padding is at most half of the kernel. */
+typedef struct {
+    size_t planes, height, width, out_h, out_w;
+    size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+} tt_pool2d_shape;
+
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
+tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
+
 #endif

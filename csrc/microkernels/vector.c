@@ -79,4 +79,5 @@ const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
     .add = add,
     .activation = &TT_FOR_LEVEL(tt_activation),
     .conv = &TT_FOR_LEVEL(tt_conv),
+    .pool = &TT_FOR_LEVEL(tt_pool),
 };

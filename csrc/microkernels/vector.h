@@ -39,6 +39,25 @@ typedef struct {
 
 extern const tt_conv_kernels tt_conv_scalar, tt_conv_avx2, tt_conv_avx512, tt_conv_neon;
 
+/* ---- pool.c: NaN is the largest of all ---- */
+
+typedef struct {
+    /* y[j] = the maximum or the sum over i < rows of x[i * row_stride + j]; rows is at least 1 */
+    void (*max_down)(const float *x, size_t row_stride, size_t rows, size_t n, float *y);
+    void (*sum_down)(const float *x, size_t row_stride, size_t rows, size_t n, float *y);
+    /* y[j] = the maximum, or the sum over the divisor, of x[j * stride + s] for s < window */
+    void (*max_along)(const float *x, size_t window, size_t stride, size_t n, float *y);
+    void (*mean_along)(const float *x, size_t window, size_t stride, size_t n, float divisor, float *y);
+    /* dx[j * stride + s] += dy[j] / divisor for s < window */
+    void (*spread_along)(const float *dy, size_t window, size_t stride, size_t n, float divisor, float *dx);
+    /* 2 x 2 windows side by side: dy goes to the first maximum of each, the other three get 0. Returns how many
+     * of the n windows it did. */
+    size_t (*max_pairs_backward)(const float *dy, const float *top, const float *bottom, size_t n, float *dtop,
+                                 float *dbottom);
+} tt_pool_kernels;
+
+extern const tt_pool_kernels tt_pool_scalar, tt_pool_avx2, tt_pool_avx512, tt_pool_neon;
+
 /* ---- vector.c ---- */
 
 typedef struct {
@@ -50,6 +69,7 @@ typedef struct {
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     const tt_activation_kernels *activation;
     const tt_conv_kernels *conv;
+    const tt_pool_kernels *pool;
 } tt_vector_kernels;
 
 extern const tt_vector_kernels tt_vector_scalar, tt_vector_avx2, tt_vector_avx512, tt_vector_neon;
