@@ -34,7 +34,7 @@ def test_linear_adds_bias_then_activates():
 
 
 def conv2d_by_definition(x, w, stride, padding, dilation, groups):
-    n, c, h, width = x.shape
+    n, _, h, width = x.shape
     o, per_group, kh, kw = w.shape
     oh = (h + 2 * padding[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
     ow = (width + 2 * padding[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
@@ -106,9 +106,7 @@ def test_pools_are_their_definitions(window):
     x = double(2, 3, 6, 5)
     expected = pool_by_definition(x, *window, np.max, -np.inf)
     np.testing.assert_array_equal(reference.max_pool2d(x, *window), expected)
-    np.testing.assert_allclose(
-        reference.avg_pool2d(x, *window), pool_by_definition(x, *window, np.mean, 0.0)
-    )
+    np.testing.assert_allclose(reference.avg_pool2d(x, *window), pool_by_definition(x, *window, np.mean, 0.0))
 
 
 @pytest.mark.parametrize("window", POOLS)
@@ -455,18 +453,24 @@ def test_results_keep_the_dtype(dtype):
     x, w, image = randn(2, 3).astype(dtype), randn(3, 3).astype(dtype), randn(1, 2, 4, 4).astype(dtype)
     vector, heads = np.abs(x[0]), randn(1, 2, 3, 4).astype(dtype)
     results = [
-        reference.matmul(x, w), reference.linear(x, w, vector, "gelu"),
+        reference.matmul(x, w),
+        reference.linear(x, w, vector, "gelu"),
         reference.conv2d(image, image[:, :, :2, :2], image[0, 0, 0, :1]),
         *reference.conv2d_backward(image[:, :1, :3, :3], image, image[:, :, :2, :2]),
-        reference.max_pool2d(image, (2, 2), (2, 2), (1, 1)), reference.avg_pool2d(image, (2, 2), (1, 1), (1, 1)),
-        reference.softmax(x), reference.log_softmax(x), reference.layer_norm(x, vector, vector),
-        *reference.layer_norm_backward(x, x, vector), reference.rms_norm(x), *reference.rms_norm_backward(x, x, vector),
+        reference.max_pool2d(image, (2, 2), (2, 2), (1, 1)),
+        reference.avg_pool2d(image, (2, 2), (1, 1), (1, 1)),
+        reference.softmax(x),
+        reference.log_softmax(x),
+        reference.layer_norm(x, vector, vector),
+        *reference.layer_norm_backward(x, x, vector),
+        reference.rms_norm(x),
+        *reference.rms_norm_backward(x, x, vector),
         *(reference.gelu(x, form) for form in ("none", "tanh", "sigmoid")),
         *(reference.gelu_backward(x, x, form) for form in ("none", "tanh", "sigmoid")),
         reference.cross_entropy_backward(1.0, x, np.array([0, 1])),
         *reference.attention(heads, heads, heads, True, return_lse=True),
         *reference.attention_backward(heads, heads, heads, heads, True),
-    ]  # fmt: skip
+    ]
     assert {r.dtype for r in results} == {np.dtype(dtype)}
 
 
