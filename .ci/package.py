@@ -29,10 +29,16 @@ def tracked(*patterns: str) -> set[str]:
 
 def main(folder: Path) -> None:
     build = "import sys, setuptools.build_meta as b; print(b.build_sdist(sys.argv[1]))"
-    archive = folder / run(sys.executable, "-c", build, folder, cwd=ROOT, stderr=subprocess.DEVNULL).split()[-1]
+    archive = (
+        folder / run(sys.executable, "-c", build, folder, cwd=ROOT, stderr=subprocess.DEVNULL).split()[-1]
+    )
     with tarfile.open(archive) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    expect(names, tracked("csrc", "tinytorch", "tests", "setup.py", "pyproject.toml", "LICENSE", "README.md"), archive.name)
+    expect(
+        names,
+        tracked("csrc", "tinytorch", "tests", "setup.py", "pyproject.toml", "LICENSE", "README.md"),
+        archive.name,
+    )
 
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, archive)
