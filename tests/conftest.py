@@ -5,7 +5,7 @@ import os
 # Before anything imports tinytorch, which reads it then.
 os.environ.setdefault("TINYTORCH_NUM_THREADS", "2")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 # No deadline: timing decides no test.
 settings.register_profile("tinytorch", deadline=None, max_examples=40, derandomize=True)
