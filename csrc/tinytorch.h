@@ -20,8 +20,8 @@ typedef enum { TT_GELU_ERF = 0, TT_GELU_TANH = 1, TT_GELU_SIGMOID = 2 } tt_gelu_
 /* Chooses the CPU level: NULL for the best there is, or the name of one this machine has. */
 tt_status tt_select_level(const char *name);
 const char *tt_level_name(void);
-/* The levels built in that this CPU can run, best first; NULL ends the list. */
-const char *const *tt_available_levels(void);
+/* The levels that were built in and that this CPU can run, best first from index 0; NULL beyond the last. */
+const char *tt_available_level(int index);
 
 int tt_get_num_threads(void);
 void tt_set_num_threads(int count); /* at least 1; the caller counts as one */

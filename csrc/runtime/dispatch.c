@@ -58,11 +58,9 @@ const tt_microkernels *tt_kernels(void)
 
 const char *tt_level_name(void) { return tt_kernels()->name; }
 
-const char *const *tt_available_levels(void)
+const char *tt_available_level(int index)
 {
-    static const char *names[LEVELS + 1];
-    int count = 0;
     for (int i = 0; i < LEVELS; i++)
-        if (tt_cpu_has(levels[i].name)) names[count++] = levels[i].name;
-    return names;
+        if (tt_cpu_has(levels[i].name) && index-- == 0) return levels[i].name;
+    return NULL;
 }
