@@ -38,8 +38,8 @@ class Tensor:
     Attributes
     ----------
     data : ndarray
-        May be assigned, but not between the forward and the backward computation: `backward` will object. It
-        cannot see a change of single elements, ``x.data[0] = 1``, unless `mark_changed` says so.
+        May be assigned (its dtype becomes that of the tensor), but not between forward and backward, where
+        `backward` objects (not to ``x.data[0] = 1``, which it can't see unless `mark_changed` is called).
     grad : ndarray or None
         The gradient, in the shape of `data`; `backward` adds to it.
     """
