@@ -12,6 +12,9 @@ typedef enum { TT_OK = 0, TT_OUT_OF_MEMORY = 1, TT_BAD_VALUE = 2 } tt_status;
 
 typedef enum { TT_NONE = 0, TT_RELU = 1, TT_GELU = 2 } tt_activation;
 
+/* The exact gelu and its approximations by tanh and by x * sigmoid(1.702 x). */
+typedef enum { TT_GELU_ERF = 0, TT_GELU_TANH = 1, TT_GELU_SIGMOID = 2 } tt_gelu_form;
+
 /* runtime ------------------------------------------------------------------------------------- */
 
 /* Chooses the CPU level: NULL for the best there is, or the name of one this machine has. */
@@ -78,6 +81,32 @@ typedef struct {
     size_t outputs, kernel_h, kernel_w, out_h, out_w;
     size_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
 } tt_conv2d_shape;
+
+/* y = activation(x convolved with w + bias (outputs)); exactly one of w and packed is not NULL. */
+tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const float *w, const float *packed,
+                        const float *bias, tt_activation activation, float *y);
+
+/* dy like y; dx like x, dw like w and db (outputs) may each be NULL, and are then not computed. */
+tt_status tt_conv2d_backward_f32(const tt_conv2d_shape *shape, const float *dy, const float *x, const float *w,
+                                 float *dx, float *dw, float *db);
+
+/* Weights packed once. taps = channels / groups * kernel_h * kernel_w, what one output reads. */
+size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups); /* in floats */
+void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed);
+void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w);
+
+/* pooling ------------------------------------------------------------------------------------- */
+
+/* x (planes, height, width), y (planes, out_h, out_w); the padding is at most half of the kernel. */
+typedef struct {
+    size_t planes, height, width, out_h, out_w;
+    size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+} tt_pool2d_shape;
+
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
+tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
 
 /* quantization -------------------------------------------------------------------------------- */
 
