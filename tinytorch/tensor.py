@@ -127,7 +127,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.requires_grad and is_grad_enabled():
             raise RuntimeError(
-                "a NumPy function would lose this tensor's gradient: use its own operations, or pass .detach()"
+                "NumPy functions lose the gradient of a tensor: use its own operations, or pass .detach()"
             )
         array = self._data if dtype is None else self._data.astype(dtype, copy=False)
         return array.copy() if copy and array is self._data else array
