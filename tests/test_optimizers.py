@@ -119,6 +119,19 @@ def test_awkward_parameters():
     assert not p.data.any()
 
 
+@pytest.mark.parametrize("optimizer", [SGD, Adam, AdamW])
+def test_parameters_of_several_dtypes(optimizer):
+    """As when a student assigns a float64 array to one parameter's data in the middle of training."""
+    a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    steps = optimizer([a, b], lr=0.1)
+    for _ in range(3):
+        a.grad = b.grad = np.ones(3, np.float32)
+        steps.step()
+        b.data = b.data.astype(np.float64)
+    assert a.dtype == np.float32 and b.dtype == np.float64
+    np.testing.assert_allclose(a.data, b.data, rtol=1e-6)
+
+
 def test_parameters_without_gradient_sit_a_step_out():
     """Adam's bias correction counts the steps of each parameter, as in PyTorch."""
     a, b = (Tensor([1.0], requires_grad=True) for _ in range(2))

@@ -69,8 +69,8 @@ class Optimizer:
             self._steps[i] += 1
             self._make_writable(i)
             self._make_buffers(i)
-        for step in sorted({self._steps[i] for i in ready}):
-            group = [i for i in ready if self._steps[i] == step]
+        for step, dtype in sorted({(self._steps[i], self.params[i].dtype) for i in ready}):
+            group = [i for i in ready if (self._steps[i], self.params[i].dtype) == (step, dtype)]
             arrays = [self.params[i].data for i in group]
             self._update(group, arrays, [grads[i] for i in group], step)
             for i in group:
@@ -84,9 +84,13 @@ class Optimizer:
             parameter.data = writable
 
     def _make_buffers(self, i: int) -> None:
+        dtype = self.params[i].dtype
         for name in self.buffers:
-            if getattr(self, name)[i] is None:
-                getattr(self, name)[i] = np.zeros_like(self.params[i].data)
+            buffers = getattr(self, name)
+            if buffers[i] is None:
+                buffers[i] = np.zeros_like(self.params[i].data)
+            elif buffers[i].dtype != dtype:
+                buffers[i] = buffers[i].astype(dtype)
 
     def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
         """Take one step with the parameters `group`, each for the `step`-th time."""

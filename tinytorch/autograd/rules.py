@@ -63,11 +63,11 @@ class PowBackward(Function):
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = (tensor.data for tensor in self.saved_tensors)
         da = db = None
-        if self.needs_input_grad[0]:  # a⁰ is constant, also at a = 0 where the formula gives 0·∞
-            da = grad * np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1)))
+        if self.needs_input_grad[0]:  # a⁰ is constant, also at a = 0 where b·aᵇ⁻¹ gives 0·∞
+            da = grad * (b * a ** np.where(b == 0, 1, b - 1))
         if self.needs_input_grad[1]:
             constant = (a == 0) & (b >= 0)
-            db = grad * np.where(constant, 0, np.power(a, b) * np.log(np.where(constant, 1, a)))
+            db = grad * np.where(constant, 0, a**b * np.log(np.where(constant, 1, a)))
         return da, db
 
 
