@@ -104,6 +104,8 @@ typedef struct {
 } tt_pool2d_shape;
 
 tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+/* The same for integers; height and width must not be 0. */
+tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y);
 tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
