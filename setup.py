@@ -117,7 +117,7 @@ setup(
                 ("NPY_NO_DEPRECATED_API", "NPY_1_25_API_VERSION"),
                 ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
             ],
-            depends=[str(header) for header in CSRC.rglob("*.h")],
+            depends=[str(file) for file in CSRC.rglob("*.[ch]")],
             extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
         )
     ],
