@@ -12,13 +12,16 @@ typedef enum { TT_OK = 0, TT_OUT_OF_MEMORY = 1, TT_BAD_VALUE = 2 } tt_status;
 
 typedef enum { TT_NONE = 0, TT_RELU = 1, TT_GELU = 2 } tt_activation;
 
+/* The exact gelu and its approximations by tanh and by x * sigmoid(1.702 x). */
+typedef enum { TT_GELU_ERF = 0, TT_GELU_TANH = 1, TT_GELU_SIGMOID = 2 } tt_gelu_form;
+
 /* runtime ------------------------------------------------------------------------------------- */
 
 /* Chooses the CPU level: NULL for the best there is, or the name of one this machine has. */
 tt_status tt_select_level(const char *name);
 const char *tt_level_name(void);
-/* The levels built in that this CPU can run, best first; NULL ends the list. */
-const char *const *tt_available_levels(void);
+/* The levels that were built in and that this CPU can run, best first from index 0; NULL beyond the last. */
+const char *tt_available_level(int index);
 
 int tt_get_num_threads(void);
 void tt_set_num_threads(int count); /* at least 1; the caller counts as one */
@@ -105,5 +108,92 @@ typedef struct {
  * q (batch, heads, 1, d) over positions 0 ... lengths[b]. */
 tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
                               const float *v, float scale, float *y);
+
+/* convolution --------------------------------------------------------------------------------- */
+
+/* x (batch, channels, height, width), w (outputs, channels / groups, kernel_h, kernel_w),
+ * y (batch, outputs, out_h, out_w). Kernels, strides, dilations and groups are at least 1. */
+typedef struct {
+    size_t batch, channels, height, width;
+    size_t outputs, kernel_h, kernel_w, out_h, out_w;
+    size_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+} tt_conv2d_shape;
+
+/* y = activation(x convolved with w + bias (outputs)); exactly one of w and packed is not NULL. */
+tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const float *w, const float *packed,
+                        const float *bias, tt_activation activation, float *y);
+
+/* dy like y; dx like x, dw like w and db (outputs) may each be NULL, and are then not computed. */
+tt_status tt_conv2d_backward_f32(const tt_conv2d_shape *shape, const float *dy, const float *x, const float *w,
+                                 float *dx, float *dw, float *db);
+
+/* Weights packed once. taps = channels / groups * kernel_h * kernel_w, what one output reads. */
+size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups); /* in floats */
+void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed);
+void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w);
+
+/* pooling ------------------------------------------------------------------------------------- */
+
+/* x (planes, height, width), y (planes, out_h, out_w); the padding is at most half of the kernel. */
+typedef struct {
+    size_t planes, height, width, out_h, out_w;
+    size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+} tt_pool2d_shape;
+
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
+tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
+
+/* quantization -------------------------------------------------------------------------------- */
+
+/* Eight-bit integers that stand for (data - zero_point) * scale. */
+typedef struct {
+    const uint8_t *data;
+    int is_signed; /* int8, else uint8 */
+    float scale;
+    int zero_point;
+} tt_quantized;
+
+/* What an INT8 layer yields: y = sums * x.scale * w_scale + bias, or that quantized anew. */
+typedef enum { TT_FLOAT32 = 0, TT_UINT8 = 1, TT_INT8 = 2 } tt_result_type;
+typedef struct {
+    tt_result_type type;
+    tt_activation activation; /* TT_NONE or TT_RELU */
+    float scale;              /* these two for TT_UINT8 and TT_INT8 */
+    int zero_point;
+    void *y;
+} tt_result;
+
+/* q = round(x / scale) + zero_point, half to even, clamped. x (outer, axis, inner), scale and zero_point (axis).
+ * TT_BAD_VALUE when x holds NaN. */
+tt_status tt_quantize_f32(size_t outer, size_t axis, size_t inner, const float *x, const float *scale,
+                          const int32_t *zero_point, int is_signed, uint8_t *q);
+void tt_dequantize_f32(size_t outer, size_t axis, size_t inner, const uint8_t *q, int is_signed,
+                       const float *scale, const int32_t *zero_point, float *x);
+
+/* c (m, n) = a (m, k) @ b (k, n); k at most TT_MOST_PRODUCTS, so that no sum overflows. */
+enum { TT_MOST_PRODUCTS = 65536 };
+tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_is_signed, const int8_t *b,
+                         int32_t *c);
+
+/* INT8 weights packed once, w (k, n); k at most half of TT_MOST_PRODUCTS for what follows. */
+size_t tt_packed_bytes_int8(size_t k, size_t n);
+void tt_pack_int8(size_t k, size_t n, const int8_t *w, uint8_t *packed);
+void tt_unpack_int8(size_t k, size_t n, const uint8_t *packed, int8_t *w);
+
+/* y (m, n) = activation(x (m, k) @ w (k, n) + bias (n)); w_scale (n), bias may be NULL. TT_BAD_VALUE when
+ * x.scale * w_scale[j] (or that over result.scale) is not a positive float32, or a bias to be quantized is NaN. */
+tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
+                         const float *w_scale, const float *bias, tt_result result);
+
+/* The same for a convolution; packing reads outputs, channels, kernel_h, kernel_w and groups of the shape. */
+size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape);
+tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uint8_t *packed);
+tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *packed, int8_t *w);
+
+/* y (batch, outputs, out_h, out_w); padding holds x.zero_point. */
+tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed, const float *w_scale,
+                         const float *bias, tt_result result);
 
 #endif

@@ -228,6 +228,25 @@ static void sum_values(size_t count, size_t d, const void *values, int int8, con
         sum_values_of(0, count, d, values, p, y);
 }
 
+static float quantize_row(size_t d, const float *x, int8_t *q)
+{
+    vf most = vf_set(0.0f), finite = vf_set(0.0f);
+    for (size_t i = 0; i < d; i += VF_N) {
+        vf value = d - i < VF_N ? vf_load_n(x + i, d - i) : vf_load(x + i);
+        most = vf_max(vf_abs(value), most);
+        finite = vf_fma(value, vf_set(0.0f), finite); /* NaN once there is a NaN or Inf, else 0 */
+    }
+    float scale = vf_largest(most) / 127.0f + vf_sum(finite);
+    vf divisor = vf_set(scale > 0.0f ? scale : 1.0f);
+    for (size_t i = 0; i < d; i += VF_N) {
+        float levels[VF_N];
+        size_t n = d - i < VF_N ? d - i : VF_N;
+        vf_store(levels, vf_round(vf_div(n < VF_N ? vf_load_n(x + i, n) : vf_load(x + i), divisor)));
+        for (size_t j = 0; j < n; j++) q[i + j] = scale > 0.0f ? (int8_t)levels[j] : 0;
+    }
+    return scale;
+}
+
 const tt_attention_kernels TT_FOR_LEVEL(tt_attention) = {
-    hide, softmax_step, scale_columns, softmax_gradient, score_keys, softmax_row, sum_values,
+    hide, softmax_step, scale_columns, softmax_gradient, score_keys, softmax_row, sum_values, quantize_row,
     TT_FOR_LEVEL(tt_transpose)};

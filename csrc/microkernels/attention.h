@@ -33,6 +33,9 @@ typedef struct {
     /* y (d) += p (count) @ values (count, d) */
     void (*sum_values)(size_t count, size_t d, const void *values, int int8, const float *p, float *y);
 
+    /* q (d) = x / scale, rounded half to even; returns scale = max|x| / 127, NaN when x holds a NaN or Inf. */
+    float (*quantize_row)(size_t d, const float *x, int8_t *q);
+
     tt_transpose_function *transpose;
 } tt_attention_kernels;
 

@@ -4,10 +4,13 @@
  *   vf_max(a, b) is a > b ? a : b, and vf_min(a, b) is a < b ? a : b: b where either is NaN, on every level.
  *   vf_fma(a, b, c) is a * b + c, fused where the CPU does that (everywhere but scalar).
  *   vf_load_n and vf_store_n touch n < VF_N floats; the lanes beyond are zero.
+ *   vf_load_up_to and vf_store_up_to do the same for any n, a whole vector from VF_N on: for loops over rows.
  *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
  *   vf_where(m, a, b) takes a where the mask is set.
  *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
- *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
+ *   vf_load_int8 and vf_load_int8_n make floats of int8 values.
+ *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
+ *   vf_zip_high(even, odd) put them back in turns. */
 #ifndef TT_VEC_H
 #define TT_VEC_H
 
@@ -26,7 +29,11 @@
 #define TT_UNROLL
 #else
 #define TT_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
+#define TT_UNROLL _Pragma("clang loop unroll(full)") /* Clang takes GCC's pragma too late to keep arrays in registers */
+#else
 #define TT_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 #if defined(TT_LEVEL_AVX512)
@@ -60,7 +67,18 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
                                                          _mm512_castps_si512(magnitude), 0xca));
 }
 TT_INLINE vmask vf_less(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+TT_INLINE vmask vf_is_nan(vf a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+TT_INLINE vf tt_pick(vf a, vf b, int first, int step, int in_pairs)
+{
+    int lane[16]; /* constants once this is inlined: one permutation */
+    for (int i = 0; i < 16; i++) lane[i] = in_pairs ? first + i / 2 + i % 2 * 16 : first + i * step;
+    return _mm512_permutex2var_ps(a, _mm512_loadu_si512(lane), b);
+}
+TT_INLINE vf vf_even(vf a, vf b) { return tt_pick(a, b, 0, 2, 0); }
+TT_INLINE vf vf_odd(vf a, vf b) { return tt_pick(a, b, 1, 2, 0); }
+TT_INLINE vf vf_zip_low(vf even, vf odd) { return tt_pick(even, odd, 0, 0, 1); }
+TT_INLINE vf vf_zip_high(vf even, vf odd) { return tt_pick(even, odd, 8, 0, 1); }
 TT_INLINE float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
 TT_INLINE float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
 TT_INLINE vf vf_load_int8(const int8_t *p)
@@ -154,7 +172,22 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
     return _mm256_or_ps(_mm256_and_ps(bit, sign), _mm256_andnot_ps(bit, magnitude));
 }
 TT_INLINE vmask vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+TT_INLINE vmask vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+TT_INLINE vf tt_in_order(vf halves) /* the shuffles below work in each half of the register */
+{
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xd8));
+}
+TT_INLINE vf vf_even(vf a, vf b) { return tt_in_order(_mm256_shuffle_ps(a, b, 0x88)); }
+TT_INLINE vf vf_odd(vf a, vf b) { return tt_in_order(_mm256_shuffle_ps(a, b, 0xdd)); }
+TT_INLINE vf vf_zip_low(vf even, vf odd)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd), 0x20);
+}
+TT_INLINE vf vf_zip_high(vf even, vf odd)
+{
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(even, odd), _mm256_unpackhi_ps(even, odd), 0x31);
+}
 TT_INLINE float vf_sum(vf a)
 {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
@@ -242,7 +275,12 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
     return vbslq_f32(vdupq_n_u32(0x80000000u), sign, magnitude);
 }
 TT_INLINE vmask vf_less(vf a, vf b) { return vcltq_f32(a, b); }
+TT_INLINE vmask vf_is_nan(vf a) { return vmvnq_u32(vceqq_f32(a, a)); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return vbslq_f32(m, a, b); }
+TT_INLINE vf vf_even(vf a, vf b) { return vuzp1q_f32(a, b); }
+TT_INLINE vf vf_odd(vf a, vf b) { return vuzp2q_f32(a, b); }
+TT_INLINE vf vf_zip_low(vf even, vf odd) { return vzip1q_f32(even, odd); }
+TT_INLINE vf vf_zip_high(vf even, vf odd) { return vzip2q_f32(even, odd); }
 TT_INLINE float vf_sum(vf a) { return vaddvq_f32(a); }
 TT_INLINE float vf_largest(vf a) { return vmaxvq_f32(a); }
 TT_INLINE vf vf_load_int8_n(const int8_t *p, size_t n)
@@ -293,7 +331,12 @@ TT_INLINE vf vf_power_of_two(vf n)
 }
 TT_INLINE vf vf_copy_sign(vf magnitude, vf sign) { return copysignf(magnitude, sign); }
 TT_INLINE vmask vf_less(vf a, vf b) { return a < b; }
+TT_INLINE vmask vf_is_nan(vf a) { return a != a; }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return m ? a : b; }
+TT_INLINE vf vf_even(vf a, vf b) { (void)b; return a; }
+TT_INLINE vf vf_odd(vf a, vf b) { (void)a; return b; }
+TT_INLINE vf vf_zip_low(vf even, vf odd) { (void)odd; return even; }
+TT_INLINE vf vf_zip_high(vf even, vf odd) { (void)even; return odd; }
 TT_INLINE float vf_sum(vf a) { return a; }
 TT_INLINE float vf_largest(vf a) { return a; }
 TT_INLINE vf vf_load_int8(const int8_t *p) { return (float)*p; }
@@ -302,6 +345,15 @@ TT_INLINE void vf_transpose(vf x[1]) { (void)x; }
 TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 
 #endif
+
+TT_INLINE vf vf_load_up_to(const float *p, size_t n) { return n >= VF_N ? vf_load(p) : vf_load_n(p, n); }
+TT_INLINE void vf_store_up_to(float *p, vf a, size_t n)
+{
+    if (n >= VF_N)
+        vf_store(p, a);
+    else
+        vf_store_n(p, a, n);
+}
 
 /* e^(x - n ln 2) for |x - n ln 2| <= ln 2 / 2. ln 2 is split in two so that the difference is exact to the
  * last bit (Cody and Waite); its exponential is the Taylor polynomial, economised to degree 6. */

@@ -1,32 +1,42 @@
-/* Elementwise kernels, written once over vec.h. */
+/* Sums, the machine's limits, and the table of every kernel written over vec.h. */
 #include "microkernels/vector.h"
 #include "microkernels/vec.h"
-#include "tinytorch.h"
 
-TT_INLINE vf activate(vf x, int activation)
+/* Sums keep several accumulators: faster, and with a smaller rounding error than one after the other. */
+enum { CHAINS = 4 };
+
+TT_INLINE float total_of(vf *sum)
 {
-    if (activation == TT_RELU) return vf_max(vf_set(0.0f), x);
-    return x;
+    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
 }
 
-static void bias_activation(float *c, size_t row_stride, size_t m, size_t n, const float *row_bias,
-                            const float *column_bias, int activation)
+static float sum(const float *x, size_t n)
 {
-    for (size_t i = 0; i < m; i++) {
-        float *row = c + i * row_stride;
-        vf bias = vf_set(row_bias ? row_bias[i] : 0.0f);
-        size_t j = 0;
-        for (; j + VF_N <= n; j += VF_N) {
-            vf x = vf_add(vf_load(row + j), bias);
-            if (column_bias) x = vf_add(x, vf_load(column_bias + j));
-            vf_store(row + j, activate(x, activation));
-        }
-        if (j < n) {
-            vf x = vf_add(vf_load_n(row + j, n - j), bias);
-            if (column_bias) x = vf_add(x, vf_load_n(column_bias + j, n - j));
-            vf_store_n(row + j, activate(x, activation), n - j);
-        }
-    }
+    vf total[CHAINS];
+    TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_set(0.0f);
+    size_t j = 0;
+    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
+        TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_add(total[i], vf_load(x + j + i * VF_N));
+    for (; j < n; j += VF_N) total[0] = vf_add(total[0], vf_load_up_to(x + j, n - j));
+    return total_of(total);
+}
+
+static float dot(const float *x, const float *y, size_t n)
+{
+    vf total[CHAINS];
+    TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_set(0.0f);
+    size_t j = 0;
+    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
+        TT_UNROLL for (int i = 0; i < CHAINS; i++)
+            total[i] = vf_fma(vf_load(x + j + i * VF_N), vf_load(y + j + i * VF_N), total[i]);
+    for (; j < n; j += VF_N) total[0] = vf_fma(vf_load_up_to(x + j, n - j), vf_load_up_to(y + j, n - j), total[0]);
+    return total_of(total);
+}
+
+static void add(float *y, const float *x, size_t n)
+{
+    for (size_t j = 0; j < n; j += VF_N)
+        vf_store_up_to(y + j, vf_add(vf_load_up_to(y + j, n - j), vf_load_up_to(x + j, n - j)), n - j);
 }
 
 /* The machine's peak, measured: enough independent accumulators to hide the latency of each addition. */
@@ -60,4 +70,14 @@ static float run_read(const float *x, size_t n)
     return vf_sum(total);
 }
 
-const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {bias_activation, run_fma, run_read};
+const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
+    .bias_activation = TT_FOR_LEVEL(tt_bias_activation),
+    .run_fma = run_fma,
+    .run_read = run_read,
+    .sum = sum,
+    .dot = dot,
+    .add = add,
+    .activation = &TT_FOR_LEVEL(tt_activation),
+    .conv = &TT_FOR_LEVEL(tt_conv),
+    .pool = &TT_FOR_LEVEL(tt_pool),
+};

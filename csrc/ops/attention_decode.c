@@ -2,7 +2,6 @@
  * Heads that share a k and v take turns on a few keys at a time, so each key and value is read from memory once. */
 #include "runtime/runtime.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { KEYS_IN_L1 = 64 /* 16 KiB of keys or values with 64 features */ };
@@ -14,33 +13,18 @@ typedef struct {
     const float *q, *k, *v;
     float scale;
     float *y;
-    float *scratch; /* for each worker: the scores of a group, then its scaled queries */
+    float *scratch; /* for each worker: the scores of a group, its scaled queries, a factor for each */
     size_t scores_each, scratch_floats;
 } decode_job;
 
 static int is_int8(const tt_kv_cache *cache) { return cache->key_scales != NULL; }
 
-/* x (d) as int8 values and their scale, max|x| / 127. NaN and Inf end up in the scale. */
-static float quantize_row(size_t d, const float *x, int8_t *q)
-{
-    float largest = 0.0f;
-    for (size_t i = 0; i < d; i++) {
-        float magnitude = fabsf(x[i]);
-        if (magnitude > largest || isnan(magnitude)) largest = magnitude;
-    }
-    float scale = largest / 127.0f;
-    for (size_t i = 0; i < d; i++) {
-        float level = scale > 0.0f && scale < INFINITY ? rintf(x[i] / scale) : 0.0f;
-        q[i] = (int8_t)fmaxf(-127.0f, fminf(127.0f, level));
-    }
-    return scale;
-}
-
 /* Stores row x (d) at one position of the cached rows. */
-static void append(size_t d, const float *x, size_t position, void *rows, float *scales)
+static void append(const decode_job *job, const float *x, size_t position, void *rows, float *scales)
 {
+    size_t d = job->cache->d;
     if (scales)
-        scales[position] = quantize_row(d, x, (int8_t *)rows + position * d);
+        scales[position] = job->kernels->quantize_row(d, x, (int8_t *)rows + position * d);
     else
         memcpy((float *)rows + position * d, x, d * sizeof *x);
 }
@@ -90,21 +74,24 @@ static void decode_group(void *context, size_t index, int worker)
     const tt_kv_cache *cache = job->cache;
     size_t d = cache->d, length = (size_t)cache->lengths[index / cache->kv_heads], count = length + 1;
     size_t first_row = index * cache->capacity, first_query = index * job->group * d;
-    append(d, job->k + index * d, first_row + length, cache->keys, cache->key_scales);
-    append(d, job->v + index * d, first_row + length, cache->values, cache->value_scales);
+    append(job, job->k + index * d, first_row + length, cache->keys, cache->key_scales);
+    append(job, job->v + index * d, first_row + length, cache->values, cache->value_scales);
 
     float *scores = job->scratch + (size_t)worker * job->scratch_floats;
-    float *q = scores + job->group * job->scores_each, *y = job->y + first_query;
+    float *q = scores + job->group * job->scores_each, *factors = q + job->group * d;
+    float *y = job->y + first_query;
     for (size_t i = 0; i < job->group * d; i++) q[i] = job->q[first_query + i] * job->scale;
     score_group(job, first_row, count, q, scores);
     for (size_t h = 0; h < job->group; h++) {
         float *row = scores + h * job->scores_each;
         if (is_int8(cache)) multiply_rows(count, row, cache->key_scales + first_row);
-        float total = job->kernels->softmax_row(count, row), factor = total == 0.0f ? 0.0f : 1.0f / total;
-        for (size_t i = 0; i < count; i++) row[i] *= factor;
+        float total = job->kernels->softmax_row(count, row);
+        factors[h] = total == 0.0f ? 0.0f : 1.0f / total;
         if (is_int8(cache)) multiply_rows(count, row, cache->value_scales + first_row);
     }
     sum_group(job, first_row, count, scores, y);
+    for (size_t h = 0; h < job->group; h++)
+        for (size_t i = 0; i < d; i++) y[h * d + i] *= factors[h];
 }
 
 tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
@@ -119,7 +106,7 @@ tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const floa
     }
     decode_job job = {.kernels = tt_kernels()->attention, .cache = cache, .group = heads / cache->kv_heads, .q = q,
                       .k = k, .v = v, .scale = scale, .y = y, .scores_each = tt_round_up(longest, 16)};
-    job.scratch_floats = job.group * (job.scores_each + tt_round_up(cache->d, 16));
+    job.scratch_floats = tt_round_up(job.group * (job.scores_each + cache->d + 1), 16);
     int workers = tt_workers_for(4.0 * (double)positions * (double)heads * (double)cache->d);
     job.scratch = tt_scratch_acquire((size_t)workers * job.scratch_floats * sizeof(float));
     if (!job.scratch) return TT_OUT_OF_MEMORY;

@@ -1,7 +1,238 @@
 #include "python/args.h"
 
+/* sh, sw, ph, pw, dh, dw, groups */
+static int next_window(tt_args *args, tt_conv2d_shape *shape)
+{
+    return tt_next_size(args, "stride_h", 1, &shape->stride_h) < 0 ||
+                   tt_next_size(args, "stride_w", 1, &shape->stride_w) < 0 ||
+                   tt_next_size(args, "padding_h", 0, &shape->pad_h) < 0 ||
+                   tt_next_size(args, "padding_w", 0, &shape->pad_w) < 0 ||
+                   tt_next_size(args, "dilation_h", 1, &shape->dilation_h) < 0 ||
+                   tt_next_size(args, "dilation_w", 1, &shape->dilation_w) < 0 ||
+                   tt_next_size(args, "groups", 1, &shape->groups) < 0
+               ? -1
+               : 0;
+}
+
+static int check_groups(const tt_args *args, size_t outputs, size_t groups)
+{
+    if (groups > 0 && outputs % groups == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: w has %zu output channels, which do not divide into groups = %zu",
+                 args->function, outputs, groups);
+    return -1;
+}
+
+/* The size of the output along one axis. */
+static int output_size(const tt_args *args, const char *axis, size_t size, size_t pad, size_t kernel,
+                       size_t dilation, size_t stride, size_t *out)
+{
+    const size_t most = (size_t)PY_SSIZE_T_MAX / 4;
+    if (kernel < 1) {
+        PyErr_Format(PyExc_ValueError, "%s: w has a kernel of %s 0, must be at least 1", args->function, axis);
+        return -1;
+    }
+    if (pad > most || (kernel > 1 && dilation > most / (kernel - 1))) {
+        PyErr_Format(PyExc_ValueError, "%s: padding and dilation are too large for the %s", args->function, axis);
+        return -1;
+    }
+    size_t padded = size + 2 * pad, span = dilation * (kernel - 1) + 1;
+    if (span > padded) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s: w spans %zu in %s (kernel %zu, dilation %zu), more than x with its padding: %zu + 2 * %zu",
+                     args->function, span, axis, kernel, dilation, size, pad);
+        return -1;
+    }
+    *out = (padded - span) / stride + 1;
+    return 0;
+}
+
+/* Completes a shape that knows its window, with x (N, C, H, W) and w (o, i, kh, kw). */
+static int complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
+                          size_t kh, size_t kw)
+{
+    shape->batch = TT_DIM(x, 0);
+    shape->channels = TT_DIM(x, 1);
+    shape->height = TT_DIM(x, 2);
+    shape->width = TT_DIM(x, 3);
+    shape->outputs = o;
+    shape->kernel_h = kh;
+    shape->kernel_w = kw;
+    if (check_groups(args, o, shape->groups) < 0) return -1;
+    if (shape->channels % shape->groups || shape->channels / shape->groups != i) {
+        PyErr_Format(PyExc_ValueError, "%s: x has %zu channels, but w reads %zu in each of %zu group(s)",
+                     args->function, shape->channels, i, shape->groups);
+        return -1;
+    }
+    if (output_size(args, "height", shape->height, shape->pad_h, kh, shape->dilation_h, shape->stride_h,
+                    &shape->out_h) < 0)
+        return -1;
+    return output_size(args, "width", shape->width, shape->pad_w, kw, shape->dilation_w, shape->stride_w,
+                       &shape->out_w);
+}
+
+static PyObject *apply_conv2d(const tt_args *args, const tt_conv2d_shape *shape, PyArrayObject *x, const float *w,
+                              const float *packed, PyArrayObject *bias, int activation)
+{
+    if (bias && tt_expect_size(args, "bias", "elements", TT_DIM(bias, 0), shape->outputs) < 0) return NULL;
+    npy_intp dims[4] = {(npy_intp)shape->batch, (npy_intp)shape->outputs, (npy_intp)shape->out_h,
+                        (npy_intp)shape->out_w};
+    PyArrayObject *y = tt_new_array(4, dims, NPY_FLOAT32);
+    if (!y) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_conv2d_f32(shape, TT_F32(x), w, packed, TT_F32_OR_NULL(bias), (tt_activation)activation, TT_F32(y));
+    Py_END_ALLOW_THREADS
+    if (status == TT_OK) return (PyObject *)y;
+    tt_raise(args->function, status);
+    Py_DECREF(y);
+    return NULL;
+}
+
+static PyObject *conv2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *x, *w, *bias;
+    tt_conv2d_shape shape;
+    int activation;
+    if (tt_args_begin(&args, "conv2d", values, count, 11) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
+        !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
+        complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
+        return NULL;
+    return apply_conv2d(&args, &shape, x, TT_F32(w), NULL, bias, activation);
+}
+
+/* A new array like x, or nothing when it is not needed; -1 on error. */
+static int gradient_like(PyArrayObject *x, int needed, PyArrayObject **gradient)
+{
+    *gradient = needed ? tt_new_array(PyArray_NDIM(x), PyArray_DIMS(x), NPY_FLOAT32) : NULL;
+    return needed && !*gradient ? -1 : 0;
+}
+
+static PyObject *or_none(PyArrayObject *x) { return x ? (PyObject *)x : Py_NewRef(Py_None); }
+
+static PyObject *conv2d_backward(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *dy, *x, *w, *dx = NULL, *dw = NULL, *db = NULL;
+    tt_conv2d_shape shape;
+    int need_dx, need_dw, need_db;
+    if (tt_args_begin(&args, "conv2d_backward", values, count, 13) < 0 ||
+        !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
+        !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) || next_window(&args, &shape) < 0 ||
+        tt_next_bool(&args, "need_dx", &need_dx) < 0 || tt_next_bool(&args, "need_dw", &need_dw) < 0 ||
+        tt_next_bool(&args, "need_db", &need_db) < 0 ||
+        complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
+        return NULL;
+    size_t dims[4] = {shape.batch, shape.outputs, shape.out_h, shape.out_w};
+    npy_intp outputs = (npy_intp)shape.outputs;
+    if (tt_expect_shape(&args, "dy", dy, 4, dims) < 0) return NULL;
+
+    tt_status status = TT_OUT_OF_MEMORY;
+    if (gradient_like(x, need_dx, &dx) == 0 && gradient_like(w, need_dw, &dw) == 0 &&
+        (!need_db || (db = tt_new_array(1, &outputs, NPY_FLOAT32)))) {
+        Py_BEGIN_ALLOW_THREADS
+        status = tt_conv2d_backward_f32(&shape, TT_F32(dy), TT_F32(x), TT_F32(w), TT_F32_OR_NULL(dx),
+                                        TT_F32_OR_NULL(dw), TT_F32_OR_NULL(db));
+        Py_END_ALLOW_THREADS
+    }
+    if (status == TT_OK) return Py_BuildValue("NNN", or_none(dx), or_none(dw), or_none(db));
+    Py_XDECREF(dx);
+    Py_XDECREF(dw);
+    Py_XDECREF(db);
+    if (!PyErr_Occurred()) tt_raise("conv2d_backward", status);
+    return NULL;
+}
+
+static PyObject *pack_conv2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *w;
+    size_t groups;
+    if (tt_args_begin(&args, "pack_conv2d", values, count, 2) < 0 ||
+        !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) || tt_next_size(&args, "groups", 1, &groups) < 0 ||
+        check_groups(&args, TT_DIM(w, 0), groups) < 0)
+        return NULL;
+    size_t outputs = TT_DIM(w, 0), taps = TT_DIM(w, 1) * TT_DIM(w, 2) * TT_DIM(w, 3);
+    npy_intp bytes = (npy_intp)(tt_conv2d_packed_size_f32(outputs, taps, groups) * sizeof(float));
+    PyArrayObject *packed = tt_new_array(1, &bytes, NPY_UINT8);
+    if (!packed) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    tt_conv2d_pack_f32(outputs, taps, groups, TT_F32(w), TT_F32(packed));
+    Py_END_ALLOW_THREADS
+    return (PyObject *)packed;
+}
+
+/* packed, o, i, kh, kw */
+static PyArrayObject *next_packed(tt_args *args, size_t *dims)
+{
+    static const char *const names[4] = {"o", "i", "kh", "kw"};
+    const size_t most = (size_t)PY_SSIZE_T_MAX / 64; /* leaves room for what packing adds */
+    PyArrayObject *packed = tt_next_array(args, "packed", NPY_UINT8, 1, 1);
+    size_t floats = 1;
+    for (int i = 0; packed && i < 4; i++) {
+        if (tt_next_size(args, names[i], 0, &dims[i]) < 0) return NULL;
+        if (dims[i] && floats > most / dims[i]) {
+            PyErr_Format(PyExc_ValueError, "%s: o * i * kh * kw is too large", args->function);
+            return NULL;
+        }
+        if (dims[i]) floats *= dims[i];
+    }
+    return packed;
+}
+
+static int check_packed(const tt_args *args, PyArrayObject *packed, const size_t *dims, size_t groups)
+{
+    if (check_groups(args, dims[0], groups) < 0) return -1;
+    size_t bytes = tt_conv2d_packed_size_f32(dims[0], dims[1] * dims[2] * dims[3], groups) * sizeof(float);
+    return tt_expect_size(args, "packed", "bytes", (size_t)PyArray_SIZE(packed), bytes);
+}
+
+static PyObject *unpack_conv2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *packed;
+    size_t dims[4], groups;
+    if (tt_args_begin(&args, "unpack_conv2d", values, count, 6) < 0 || !(packed = next_packed(&args, dims)) ||
+        tt_next_size(&args, "groups", 1, &groups) < 0 || check_packed(&args, packed, dims, groups) < 0)
+        return NULL;
+    npy_intp shape[4] = {(npy_intp)dims[0], (npy_intp)dims[1], (npy_intp)dims[2], (npy_intp)dims[3]};
+    PyArrayObject *w = tt_new_array(4, shape, NPY_FLOAT32);
+    if (!w) return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    tt_conv2d_unpack_f32(dims[0], dims[1] * dims[2] * dims[3], groups, TT_F32(packed), TT_F32(w));
+    Py_END_ALLOW_THREADS
+    return (PyObject *)w;
+}
+
+static PyObject *conv2d_packed(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *x, *packed, *bias;
+    tt_conv2d_shape shape;
+    size_t dims[4];
+    int activation;
+    if (tt_args_begin(&args, "conv2d_packed", values, count, 15) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || !(packed = next_packed(&args, dims)) ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
+        complete_shape(&args, &shape, x, dims[0], dims[1], dims[2], dims[3]) < 0 ||
+        check_packed(&args, packed, dims, shape.groups) < 0)
+        return NULL;
+    return apply_conv2d(&args, &shape, x, NULL, TT_F32(packed), bias, activation);
+}
+
 static PyMethodDef methods[] = {
-    {NULL, NULL, 0, NULL},
+    TT_FASTCALL(conv2d),        TT_FASTCALL(conv2d_backward), TT_FASTCALL(pack_conv2d),
+    TT_FASTCALL(unpack_conv2d), TT_FASTCALL(conv2d_packed),   {NULL, NULL, 0, NULL},
 };
 
 int tt_register_conv(PyObject *module) { return PyModule_AddFunctions(module, methods); }

@@ -1,5 +1,8 @@
 """KVCache: storage, its bounds and its bytes."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -45,6 +48,16 @@ def test_reset_forgets():
     cache.reset()
     cache.append(0, randn(1, 1, 4, 2), randn(1, 1, 4, 2))
     assert cache.lengths.tolist() == [0]
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
+def test_a_copy_has_memory_of_its_own(clone):
+    cache = KVCache(1, 4, 2, 1, 2, "int8")
+    cache.advance()
+    twin = clone(cache)
+    twin.append(1, randn(1, 1, 2, 2), randn(1, 1, 2, 2))
+    assert twin.keys[1].any() and twin.key_scales[1].any() and not cache.keys.any()
+    assert twin.lengths.tolist() == [1] and twin.dtype == "int8"
 
 
 def test_it_describes_itself():

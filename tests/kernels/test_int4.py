@@ -1,5 +1,7 @@
 """4-bit weights: what they stand for, and products with them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -69,6 +71,13 @@ def test_it_takes_about_an_eighth_of_the_bytes():
     packed = kernels.pack_int4(w)
     assert w.nbytes / 8 <= packed.nbytes <= 1.05 * (w.nbytes / 8 + w.size / 32 * 2)
     assert "group_size=32" in repr(packed)
+
+
+def test_it_can_be_pickled():
+    packed = kernels.pack_int4(randn(100, 7), 64)
+    clone = pickle.loads(pickle.dumps(packed))
+    np.testing.assert_array_equal(clone.unpack(), packed.unpack())
+    assert clone.group_size == 64
 
 
 def test_nan_reaches_the_result():

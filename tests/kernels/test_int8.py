@@ -1,5 +1,7 @@
 """INT8 kernels against the reference: the same integers, on every CPU level."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -150,6 +152,12 @@ class TestPackedInt8:
         w = integers(np.int8, 1024, 512)
         assert w.nbytes <= kernels.pack_int8(w, 0.5).nbytes <= 1.05 * w.nbytes
 
+    def test_can_be_pickled(self):
+        w = integers(np.int8, 4, 2, 3, 3)
+        packed = pickle.loads(pickle.dumps(kernels.pack_int8(w, [1.0, 2.0, 3.0, 4.0], groups=2)))
+        np.testing.assert_array_equal(packed.unpack(), w)
+        assert packed.scale.tolist() == [1, 2, 3, 4] and packed.groups == 2
+
     def test_keeps_its_own_scales(self):
         scale = np.ones(2, np.float32)
         packed = kernels.pack_int8(np.ones((3, 2), np.int8), scale)
@@ -175,7 +183,7 @@ MISTAKES = [
     (lambda: kernels.pack_int8(W[0], 0.5), ValueError, "w must have 2 axes"),
     (lambda: kernels.pack_int8(W, 0.0), ValueError, "scale must be finite and above 0"),
     (lambda: kernels.pack_int8(W, [0.5] * 3), ValueError, r"scale must have shape \(4,\)"),
-    (lambda: kernels.pack_int8(W, 0.5, groups=2), ValueError, "groups must be in 1 ... 1"),
+    (lambda: kernels.pack_int8(W, 0.5, groups=2), ValueError, "groups must be at most 1"),
     (lambda: kernels.pack_int8(np.zeros((32769, 1), np.int8), 0.5), ValueError, "at most 32768 are exact"),
     (lambda: kernels.linear_int8(X, 0.1, 0, W), TypeError, r"packed must come from pack_int8\(w, scale\)"),
     (lambda: kernels.linear_int8(X, 0.1, 0, kernels.pack(W)), TypeError, "got PackedMatrix"),
@@ -187,7 +195,11 @@ MISTAKES = [
     (lambda: kernels.linear_int8(X, 0.1, -1, P), ValueError, "x_zero_point must be a value of uint8"),
     (lambda: kernels.linear_int8(X, 0.1, 0.5, P), TypeError, "x_zero_point must be an integer"),
     (lambda: kernels.linear_int8(X, 0.1, 0, P, [1.0] * 3), ValueError, r"bias must have shape \(4,\)"),
-    (lambda: kernels.linear_int8(X, 0.1, 0, P, [1, np.nan, 1, 1]), ValueError, "bias holds NaN at index 1"),
+    (
+        lambda: kernels.linear_int8(X, 0.1, 0, P, [1, np.nan, 1, 1], out_scale=1.0),
+        ValueError,
+        "bias holds NaN at index 1",
+    ),
     (lambda: kernels.linear_int8(X, 0.1, 0, P, activation="tanh"), ValueError, "activation must be one of"),
     (
         lambda: kernels.linear_int8(X, 0.1, 0, P, out_scale=-1.0),

@@ -1,5 +1,7 @@
 """SparseMatrix and its products against dense ones."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -103,6 +105,11 @@ class TestSparseMatrix:
         for array in (w.values, w.indices, w.row_pointers):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
+
+    def test_a_copy_cannot_be_changed_either(self):
+        w = copy.deepcopy(SparseMatrix.from_dense(pruned(9, 7, 0.5), (2, 1)))
+        np.testing.assert_array_equal(w.to_dense(), pruned(9, 7, 0.5))
+        assert not w.indices.flags.writeable
 
     def test_of_nothing(self):
         assert SparseMatrix.from_dense(np.zeros((0, 0))).sparsity == 0

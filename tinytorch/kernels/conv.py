@@ -17,12 +17,17 @@ from ._checks import (
     is_double,
     pointed_at,
 )
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 from .matmul import PackedMatrix
 
 __all__ = ["conv2d", "conv2d_backward"]
 
 Pair = int | tuple[int, int]
+
+
+def both(value: Any) -> tuple[Any, ...]:
+    """One number for height and width, or the pair it is; C checks the rest."""
+    return value if type(value) is tuple else (value, value)
 
 
 class Window:
@@ -129,7 +134,20 @@ def conv2d(
     TypeError
         For inputs that are not real numbers, or options that are not integers.
     """
-    window = Window("conv2d", stride, padding, dilation, groups)
+    if not replacements():
+        try:
+            window = (*both(stride), *both(padding), *both(dilation), groups)
+            if isinstance(w, PackedMatrix):
+                if w.groups == groups:
+                    return _C.conv2d_packed(x, w._buffer, *w.shape, bias, *window, ACTIVATIONS[activation])
+            else:
+                return _C.conv2d(x, w, bias, *window, ACTIVATIONS[activation])
+        except REFUSED:
+            pass
+    return _conv2d(x, w, bias, Window("conv2d", stride, padding, dilation, groups), activation)
+
+
+def _conv2d(x: Any, w: Any, bias: Any, window: Window, activation: str | None) -> np.ndarray:
     check_choice("conv2d", "activation", activation, ACTIVATIONS)
     if isinstance(w, PackedMatrix):
         return _conv2d_packed(x, w, bias, window, activation)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_floats, as_number, check_ndim, check_vector, is_double, same_shapes
-from ._registry import _C, alternative, replacements
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = [
     "batch_norm2d",
@@ -53,12 +53,12 @@ def layer_norm(
     -----
     Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
+    eps = as_number("layer_norm", "eps", eps, 0)
     if not replacements():
         try:
-            return _C.layer_norm(x, weight, bias, as_number("layer_norm", "eps", eps, 0))
-        except (TypeError, ValueError):
-            pass  # Not plain float32 arrays, or a mistake: the long way tells.
-    eps = as_number("layer_norm", "eps", eps, 0)
+            return _C.layer_norm(x, weight, bias, eps)
+        except REFUSED:
+            pass
     x, weight, bias = as_floats("layer_norm", ("weight", "bias"), x=x, weight=weight, bias=bias)
     _features("layer_norm", x, weight=weight, bias=bias)
     other = alternative("layer_norm", is_double(x), x.shape)
@@ -111,6 +111,11 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -
     Zhang and Sennrich, "Root mean square layer normalization" (2019).
     """
     eps = as_number("rms_norm", "eps", eps, 0)
+    if not replacements():
+        try:
+            return _C.rms_norm(x, weight, eps)
+        except REFUSED:
+            pass
     x, weight = as_floats("rms_norm", ("weight",), x=x, weight=weight)
     _features("rms_norm", x, weight=weight)
     other = alternative("rms_norm", is_double(x), x.shape)

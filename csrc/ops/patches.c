@@ -1,0 +1,158 @@
+#include "ops/patches.h"
+
+#include <string.h>
+
+enum { WIDEST_PANEL = 64 };
+
+static const double MOST_FLOATS = 1e15; /* beyond any memory, and far from overflowing a size_t */
+
+/* ---- the tables ---- */
+
+/* How many offsets from the first on are neighbours. */
+static size_t run_length(const size_t *offsets, size_t count)
+{
+    size_t length = 1;
+    while (length < count && offsets[length] == offsets[0] + length) length++;
+    return length;
+}
+
+static void fill_planar_tables(tt_patches *patches)
+{
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t stride = shape->stride_w, phase = patches->columns / stride, t = 0, p = 0;
+    for (size_t c = 0; c < patches->channels; c++)
+        for (size_t r = 0; r < shape->kernel_h; r++)
+            for (size_t s = 0; s < shape->kernel_w; s++) {
+                size_t row = c * patches->rows + r * shape->dilation_h, column = s * shape->dilation_w;
+                patches->tap_offsets[t++] = row * patches->columns + column % stride * phase + column / stride;
+            }
+    for (size_t i = 0; i < shape->out_h; i++)
+        for (size_t j = 0; j < shape->out_w; j++)
+            patches->pixel_offsets[p++] = i * shape->stride_h * patches->columns + j;
+    patches->run = run_length(patches->pixel_offsets, patches->pixels);
+}
+
+static void fill_interleaved_tables(tt_patches *patches)
+{
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t channels = patches->channels, row = patches->columns * channels, t = 0, p = 0;
+    for (size_t r = 0; r < shape->kernel_h; r++)
+        for (size_t s = 0; s < shape->kernel_w; s++)
+            for (size_t c = 0; c < channels; c++)
+                patches->tap_offsets[t++] = r * shape->dilation_h * row + s * shape->dilation_w * channels + c;
+    for (size_t i = 0; i < shape->out_h; i++)
+        for (size_t j = 0; j < shape->out_w; j++)
+            patches->pixel_offsets[p++] = i * shape->stride_h * row + j * shape->stride_w * channels;
+}
+
+tt_status tt_patches_begin(tt_patches *patches, const tt_conv2d_shape *shape, tt_image_layout layout)
+{
+    size_t channels = shape->channels / shape->groups;
+    *patches = (tt_patches){
+        .shape = shape,
+        .layout = layout,
+        .channels = channels,
+        .taps = channels * shape->kernel_h * shape->kernel_w,
+        .pixels = shape->out_h * shape->out_w,
+        .rows = shape->height + 2 * shape->pad_h,
+        .columns = tt_round_up(shape->width + 2 * shape->pad_w, layout == TT_PLANAR ? shape->stride_w : 1),
+    };
+    double floats = (double)channels * (double)patches->rows * (double)patches->columns;
+    double offsets = (double)patches->taps + (double)shape->out_h * (double)shape->out_w;
+    if (floats > MOST_FLOATS || offsets > MOST_FLOATS) return TT_OUT_OF_MEMORY;
+    patches->image_floats = channels * patches->rows * patches->columns;
+    int bare = shape->pad_h == 0 && shape->pad_w == 0;
+    patches->as_it_is = bare && (layout == TT_PLANAR ? shape->stride_w == 1 : channels == 1);
+
+    patches->tap_offsets = tt_scratch_acquire((patches->taps + patches->pixels) * sizeof(size_t));
+    if (!patches->tap_offsets) return TT_OUT_OF_MEMORY;
+    patches->pixel_offsets = patches->tap_offsets + patches->taps;
+    if (layout == TT_PLANAR)
+        fill_planar_tables(patches);
+    else
+        fill_interleaved_tables(patches);
+    return TT_OK;
+}
+
+void tt_patches_end(tt_patches *patches) { tt_scratch_release(patches->tap_offsets); }
+
+/* ---- the image ---- */
+
+static void lay_out_row(const tt_patches *patches, const float *x, float *row)
+{
+    size_t width = patches->shape->width, left = patches->shape->pad_w, stride = patches->shape->stride_w;
+    memset(row, 0, patches->columns * sizeof *row);
+    if (stride == 1) {
+        memcpy(row + left, x, width * sizeof *row);
+        return;
+    }
+    size_t phase = patches->columns / stride;
+    for (size_t j = 0; j < width; j++) row[(left + j) % stride * phase + (left + j) / stride] = x[j];
+}
+
+static void lay_out_planes(const tt_patches *patches, const float *x, float *image)
+{
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t border = shape->pad_h * patches->columns;
+    for (size_t c = 0; c < patches->channels; c++) {
+        memset(image, 0, border * sizeof *image);
+        image += border;
+        for (size_t i = 0; i < shape->height; i++, x += shape->width, image += patches->columns)
+            lay_out_row(patches, x, image);
+        memset(image, 0, border * sizeof *image);
+        image += border;
+    }
+}
+
+static void lay_out_interleaved(const tt_patches *patches, const float *x, float *image)
+{
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t channels = patches->channels, plane = shape->height * shape->width;
+    size_t row = patches->columns * channels;
+    memset(image, 0, patches->image_floats * sizeof *image);
+    image += shape->pad_h * row + shape->pad_w * channels;
+    for (size_t i = 0; i < shape->height; i++, x += shape->width, image += row)
+        tt_kernels()->vector->conv->transpose(x, plane, channels, shape->width, image);
+}
+
+void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
+{
+    if (patches->layout == TT_PLANAR)
+        lay_out_planes(patches, x, image);
+    else
+        lay_out_interleaved(patches, x, image);
+}
+
+void tt_patches_take_back(const tt_patches *patches, const float *image, float *x)
+{
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t left = shape->pad_w, stride = shape->stride_w, phase = patches->columns / stride;
+    for (size_t c = 0; c < patches->channels; c++)
+        for (size_t i = 0; i < shape->height; i++, x += shape->width) {
+            const float *row = image + (c * patches->rows + shape->pad_h + i) * patches->columns;
+            for (size_t j = 0; j < shape->width; j++) x[j] = row[(left + j) % stride * phase + (left + j) / stride];
+        }
+}
+
+/* ---- the operand ---- */
+
+static void fill_patches(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
+                         float *panel)
+{
+    const tt_patch_operand *operand = source;
+    const size_t *across = operand->across + first;
+    tt_run runs[WIDEST_PANEL];
+    size_t run_count = 0;
+    for (size_t j = 0; j < count; run_count++) {
+        size_t length = run_length(across + j, count - j);
+        runs[run_count] = (tt_run){across[j], j, length};
+        j += length;
+    }
+    if (count < width) memset(panel, 0, kc * width * sizeof *panel);
+    tt_kernels()->vector->conv->copy_runs(operand->image, operand->depth + k, kc, runs, run_count, width, panel);
+}
+
+tt_operand tt_columns_of_patches(const tt_patch_operand *operand)
+{
+    return (tt_operand){NULL, fill_patches, operand};
+}
