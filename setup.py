@@ -16,6 +16,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
+# Written over vec.h, and compiled once for each CPU level.
+WRITTEN_ONCE = sorted([*(CSRC / "microkernels").glob("*.c"), *(CSRC / "lessons" / "vector").glob("*.c")])
 MSVC = sys.platform == "win32" and "GCC" not in sys.version and "MSYSTEM" not in os.environ
 
 # What a file needs so that the compiler may use a level's instructions. A level that the compiler
@@ -29,10 +31,12 @@ X86_FLAGS_MSVC = {"avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"], "vnni": ["
 ARM_FLAGS = {"neon": [], "neondot": ["-march=armv8.2-a+dotprod"]}
 
 if MSVC:
-    COMMON_FLAGS = ["/O2", "/std:c11", "/fp:precise", "/experimental:c11atomics"]
+    LANGUAGE_FLAGS = ["/std:c11", "/experimental:c11atomics"]
+    OPTIMIZE_FLAGS = ["/O2", "/fp:precise"]
     NO_VECTORIZER: list[str] = []
 else:
-    COMMON_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    LANGUAGE_FLAGS = ["-std=c11", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    OPTIMIZE_FLAGS = ["-O3", "-ffp-contract=off"]
     NO_VECTORIZER = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
 
@@ -53,16 +57,15 @@ class BuildExt(build_ext):
     def build_extension(self, ext: Extension) -> None:
         built = {level: flags for level, flags in level_flags().items() if self.compiler_knows(flags)}
         have = [(f"TT_HAVE_{level.upper()}", "1") for level in built]
-        shared = [("TT_API", "")]
         for folder in ("runtime", "ops", "python"):
-            self.add_objects(ext, sorted((CSRC / folder).glob("*.c")), [], [*have, *shared])
-        lessons = sorted((CSRC / "lessons").glob("*.c"))
-        self.add_objects(ext, lessons, NO_VECTORIZER, [("TT_LESSON_FLAGS", c_string(NO_VECTORIZER))])
+            self.add_objects(ext, sorted((CSRC / folder).glob("*.c")), [], have)
+        plain_steps = sorted((CSRC / "lessons").glob("*.c"))
+        self.add_objects(ext, plain_steps, NO_VECTORIZER, [lesson_flags(NO_VECTORIZER)])
         for level, flags in built.items():
-            macros = [("TT_LEVEL", level), (f"TT_LEVEL_{level.upper()}", "1")]
+            macros = [("TT_LEVEL", level), (f"TT_LEVEL_{level.upper()}", "1"), lesson_flags(flags)]
             own = sorted((CSRC / "microkernels" / level).glob("*.c"))
             # vnni and neondot add INT8 instructions only: their float kernels are those of the level below.
-            every = [] if level in ("vnni", "neondot") else sorted((CSRC / "microkernels").glob("*.c"))
+            every = [] if level in ("vnni", "neondot") else WRITTEN_ONCE
             self.add_objects(ext, own + every, flags, macros, subfolder=level)
         super().build_extension(ext)
 
@@ -76,7 +79,12 @@ class BuildExt(build_ext):
             output_dir=str(Path(self.build_temp) / subfolder),
             include_dirs=ext.include_dirs,
             macros=ext.define_macros + macros,
-            extra_postargs=[*COMMON_FLAGS, *flags, *os.environ.get("TINYTORCH_CFLAGS", "").split()],
+            extra_postargs=[
+                *LANGUAGE_FLAGS,
+                *OPTIMIZE_FLAGS,
+                *flags,
+                *os.environ.get("TINYTORCH_CFLAGS", "").split(),
+            ],
             depends=ext.depends,
         )
 
@@ -94,8 +102,9 @@ class BuildExt(build_ext):
         return True
 
 
-def c_string(flags: list[str]) -> str:
-    return '"' + " ".join(flags) + '"'
+def lesson_flags(flags: list[str]) -> tuple[str, str]:
+    """The macro that lets a lesson say how it was compiled."""
+    return ("TT_LESSON_FLAGS", '"' + " ".join([*OPTIMIZE_FLAGS, *flags]) + '"')
 
 
 setup(

@@ -122,6 +122,12 @@ def test_weights_only_when_asked():
     assert np.all(weights.data[:, :, ~np.tri(5, dtype=bool)] == 0)
     np.testing.assert_allclose(out.data, attention(x, causal=True).data, rtol=1e-4, atol=1e-5)
 
+    mask = np.ones((5, 5))
+    mask[:, 2] = 0
+    out, weights = attention(x, mask, causal=True, return_weights=True)
+    np.testing.assert_allclose(out.data, attention(x, mask, causal=True).data, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(weights.data != 0, np.broadcast_to(np.tri(5) * mask > 0, weights.shape))
+
 
 @pytest.mark.parametrize("shape", [(5, 5), (1, 5, 5), (2, 5, 5), (2, 1, 5, 5), (2, 2, 5, 5)])
 def test_masks_of_every_rank(shape):
@@ -196,3 +202,11 @@ def test_packed_weights_change_speed_only():
     attention.q_proj.weight.data = attention.q_proj.weight.data * 2
     assert np.abs(attention.infer(x.data) - expected).max() > 1e-4
     assert "_packed_weight" not in vars(attention.q_proj)
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 8), (2, 0, 8)])
+def test_nothing_in_nothing_out(shape):
+    x = Tensor(np.zeros(shape), requires_grad=True)
+    out = MultiHeadAttention(8, 2)(x, causal=True)
+    out.sum().backward()
+    assert out.shape == x.grad.shape == shape

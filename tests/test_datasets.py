@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from tinytorch.datasets import TEXTS, _files, augment_digits, digits_folds, load_digits, load_text
+from tinytorch.datasets import (
+    TEXTS,
+    _files,
+    augment_digits,
+    digits_folds,
+    load_digits,
+    load_text,
+    next_token_windows,
+)
 
 
 @pytest.mark.parametrize("size", [8, 32])
@@ -125,3 +133,16 @@ def test_a_changed_or_missing_file_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "digits.npz").write_bytes(b"")
     with pytest.raises(ValueError, match="not the file that was shipped"):
         load_digits()
+
+
+def test_windows_predict_the_next_token():
+    inputs, targets = next_token_windows(range(10), 3)
+    assert np.array_equal(inputs, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
+    assert np.array_equal(targets, inputs + 1)
+    assert next_token_windows(range(9), 3)[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(("ids", "length"), [(range(3), 3), ([], 1), (range(5), 0), ([[1, 2], [3, 4]], 1)])
+def test_windows_need_enough_text(ids, length):
+    with pytest.raises(ValueError, match="next_token_windows"):
+        next_token_windows(ids, length)

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from tinytorch.datasets import load_digits, load_text
+from tinytorch.dataloader import DataLoader, TensorDataset
+from tinytorch.datasets import load_digits, load_text, next_token_windows
 from tinytorch.losses import CrossEntropyLoss
-from tinytorch.models import DigitsCNN, LeNet, MLPClassifier, Perceptron, char_gpt
+from tinytorch.models import DigitsCNN, LeNet, MLPClassifier, Perceptron, char_gpt, next_token_loss
 from tinytorch.optimizers import Adam
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import Tensor, from_numpy
 from tinytorch.tokenization import CharTokenizer
+from tinytorch.training import Trainer
 
 
 def parameter_count(model):
@@ -65,3 +67,21 @@ def test_char_gpt_has_the_reports_configuration():
     assert parameter_count(model) == 4 * per_block + tables + 2 * 128
     text = tokenizer.decode(model.generate([tokenizer.encode("Alice")], 20, seed=0).data[0])
     assert text.startswith("Alice") and len(text) >= 25
+
+
+def test_trainer_trains_a_char_gpt():
+    np.random.seed(0)
+    tokenizer = CharTokenizer()
+    text = load_text()[:2000]
+    tokenizer.build_vocab(text)
+    inputs, targets = next_token_windows(tokenizer.encode(text), 32)
+    model = char_gpt(tokenizer.vocab_size, embed_dim=32, num_layers=1, max_seq_len=32)
+    loader = DataLoader(TensorDataset(from_numpy(inputs), from_numpy(targets)), batch_size=8, shuffle=True)
+    trainer = Trainer(model, Adam(model.parameters(), lr=0.01), next_token_loss, progress=False)
+    losses = [trainer.train_epoch(loader) for _ in range(3)]
+    assert losses[-1] < losses[0] < np.log(tokenizer.vocab_size) + 0.5
+
+
+def test_next_token_loss_needs_a_target_for_each_position():
+    with pytest.raises(ValueError, match="one target"):
+        next_token_loss(Tensor(np.zeros((2, 3, 5))), np.zeros((2, 4), int))

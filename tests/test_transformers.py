@@ -34,6 +34,8 @@ def test_causal_mask_is_lower_triangular():
 def test_mlp_widens_four_times_unless_told():
     assert MLP(8).linear1.weight.shape == (8, 32)
     assert MLP(8, 12).linear1.weight.shape == (8, 12)
+    with pytest.raises(ValueError, match="positive"):
+        MLP(8, 0)
     mlp = MLP(8).eval()
     x = Tensor(np.random.randn(2, 3, 8))
     assert np.array_equal(mlp(x).data, mlp.linear2(mlp.gelu(mlp.linear1(x))).data)
@@ -112,6 +114,14 @@ def test_cached_logits_equal_uncached_at_every_position(model, prompt):
     got += [model.infer(ids[:, t : t + 1], cache) for t in range(prompt, 24)]
     np.testing.assert_allclose(np.concatenate(got, axis=1), expected, atol=1e-4)
     assert np.all(cache.lengths == 24)
+
+
+def test_an_int8_cache_costs_little_accuracy(model):
+    ids = tokens(batch=2, steps=24)
+    expected = model(ids).data
+    cache = kernels.KVCache(2, 24, 2, 4, 4, dtype="int8")
+    got = np.concatenate([model.infer(ids[:, t : t + 1], cache) for t in range(24)], axis=1)
+    assert 0 < np.abs(got - expected).max() < 0.05 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("position", [0, 3])

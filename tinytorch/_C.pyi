@@ -288,3 +288,11 @@ def attention_decode(
     0 ... lengths[b], and leaves lengths alone. A length outside [0, T) is a ValueError before anything
     is written. int8: scale = max|k| / 127 for each position and head, q = rint(k / scale), 0 for a
     scale of 0. -> (B, H, 1, D)."""
+
+# --- lessons --------------------------------------------------------------------------------
+
+def lesson_steps() -> tuple[tuple[str, str, str, str], ...]:
+    """The matmul ladder in order: name, description, compiler flags, file below csrc/lessons/."""
+
+def lesson_matmul(step: int, a: F32, b: F32, out: F32 | None, /) -> F32:
+    """a (M, K) @ b (K, N) -> (M, N) by one step of the ladder."""

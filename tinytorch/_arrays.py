@@ -57,7 +57,11 @@ def align_shapes(*shapes: tuple[int, ...]) -> str:
     rank = max(map(len, shapes))
     cells = [[""] * (rank - len(shape)) + [str(n) for n in shape] for shape in shapes]
     width = max(len(cell) for row in cells for cell in row) if rank else 0
-    lines = ["  (" + ", ".join(cell.rjust(width) for cell in row) + ")" for row in cells]
+    gap = " " * (width + 2)  # as wide as a size with its comma
+    lines = [
+        "  (" + gap * (rank - len(shape)) + ", ".join(str(n).rjust(width) for n in shape) + ")"
+        for shape in shapes
+    ]
     clash = [i for i, column in enumerate(zip(*cells, strict=True)) if len(set(column) - {"1", ""}) > 1]
     if clash:
         lines.append(" " * (3 + clash[-1] * (width + 2) + width - 1) + f"^ axis {clash[-1] - rank}")

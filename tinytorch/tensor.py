@@ -284,7 +284,7 @@ class Tensor:
         inner = self.shape[-1], other.shape[-2 if other.ndim > 1 else 0]
         if inner[0] != inner[1]:
             raise ValueError(
-                f"matmul: {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
+                f"matmul {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
                 "The last axis on the left meets the last but one on the right; is a transpose missing?"
             )
         return record(kernels.matmul(self._data, other._data), rules.MatmulBackward, self, other)
@@ -411,7 +411,7 @@ class Tensor:
     def expand(self, *shape: Any) -> Tensor:
         """Repeat axes of size 1 without copying; -1 keeps an axis as it is."""
         shape = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        own = (1,) * (len(shape) - self.ndim) + self.shape
+        own = (1,) * (len(shape) - self.ndim) + self.shape[max(self.ndim - len(shape), 0) :]
         shape = tuple(n if wanted == -1 else wanted for n, wanted in zip(own, shape, strict=True))
         try:
             data = np.broadcast_to(self._data, shape)

@@ -42,9 +42,10 @@ class MLP(Module):
     """
 
     def __init__(self, embed_dim: int, hidden_dim: int | None = None, dropout_prob: float = 0.1):
-        self.linear1 = Linear(embed_dim, hidden_dim or 4 * embed_dim)
+        hidden_dim = 4 * embed_dim if hidden_dim is None else hidden_dim
+        self.linear1 = Linear(embed_dim, hidden_dim)
         self.gelu = GELU()
-        self.linear2 = Linear(hidden_dim or 4 * embed_dim, embed_dim)
+        self.linear2 = Linear(hidden_dim, embed_dim)
         self.dropout = Dropout(dropout_prob)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@
 #ifndef TT_MICROKERNELS_H
 #define TT_MICROKERNELS_H
 
+#include "lessons/lessons.h"
 #include "microkernels/attention.h"
 #include "microkernels/int4.h"
 #include "microkernels/int8.h"
@@ -20,6 +21,7 @@ typedef struct {
     const tt_sparse_kernels *sparse;
     const tt_attention_kernels *attention;
     const tt_vector_kernels *vector;
+    const tt_lesson_kernels *lessons;
 } tt_microkernels;
 
 #endif

@@ -8,7 +8,9 @@
  *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
  *   vf_where(m, a, b) takes a where the mask is set.
  *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
- *   vf_zip_high(even, odd) put them back in turns. */
+ *   vf_zip_high(even, odd) put them back in turns.
+ *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
+ *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
 #ifndef TT_VEC_H
 #define TT_VEC_H
 
@@ -74,6 +76,58 @@ TT_INLINE vf vf_zip_low(vf even, vf odd) { return tt_pick(even, odd, 0, 0, 1); }
 TT_INLINE vf vf_zip_high(vf even, vf odd) { return tt_pick(even, odd, 8, 0, 1); }
 TT_INLINE float vf_sum(vf a) { return _mm512_reduce_add_ps(a); }
 TT_INLINE float vf_largest(vf a) { return _mm512_reduce_max_ps(a); }
+TT_INLINE vf vf_load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+TT_INLINE vf vf_load_int8_n(const int8_t *p, size_t n)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(tt_first(n), p)));
+}
+TT_INLINE vf tt_unpack_low(vf a, vf b)
+{
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+TT_INLINE vf tt_unpack_high(vf a, vf b)
+{
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+}
+TT_INLINE vf tt_even_quarters(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0x88); }
+TT_INLINE vf tt_odd_quarters(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
+/* First inside each quarter of 4 x 4 elements, then the quarters among themselves. */
+TT_INLINE void vf_transpose(vf x[16])
+{
+    vf t[16];
+    TT_UNROLL for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+    }
+    TT_UNROLL for (int i = 0; i < 16; i += 4) {
+        x[i] = tt_unpack_low(t[i], t[i + 2]);
+        x[i + 1] = tt_unpack_high(t[i], t[i + 2]);
+        x[i + 2] = tt_unpack_low(t[i + 1], t[i + 3]);
+        x[i + 3] = tt_unpack_high(t[i + 1], t[i + 3]);
+    }
+    TT_UNROLL for (int i = 0; i < 4; i++) {
+        vf even_ab = tt_even_quarters(x[i], x[4 + i]), odd_ab = tt_odd_quarters(x[i], x[4 + i]);
+        vf even_cd = tt_even_quarters(x[8 + i], x[12 + i]), odd_cd = tt_odd_quarters(x[8 + i], x[12 + i]);
+        x[i] = tt_even_quarters(even_ab, even_cd);
+        x[4 + i] = tt_even_quarters(odd_ab, odd_cd);
+        x[8 + i] = tt_odd_quarters(even_ab, even_cd);
+        x[12 + i] = tt_odd_quarters(odd_ab, odd_cd);
+    }
+}
+TT_INLINE vf vf_sum_each(const vf x[16])
+{
+    vf s[8];
+    TT_UNROLL for (int i = 0; i < 8; i++)
+        s[i] = vf_add(_mm512_unpacklo_ps(x[2 * i], x[2 * i + 1]), _mm512_unpackhi_ps(x[2 * i], x[2 * i + 1]));
+    TT_UNROLL for (int i = 0; i < 4; i++)
+        s[i] = vf_add(tt_unpack_low(s[2 * i], s[2 * i + 1]), tt_unpack_high(s[2 * i], s[2 * i + 1]));
+    TT_UNROLL for (int i = 0; i < 2; i++)
+        s[i] = vf_add(tt_even_quarters(s[2 * i], s[2 * i + 1]), tt_odd_quarters(s[2 * i], s[2 * i + 1]));
+    return vf_add(tt_even_quarters(s[0], s[1]), tt_odd_quarters(s[0], s[1]));
+}
 
 #elif defined(TT_LEVEL_AVX2)
 
@@ -141,6 +195,39 @@ TT_INLINE float vf_largest(vf a)
     s = _mm_max_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
 }
+TT_INLINE vf vf_load_int8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+TT_INLINE vf vf_load_int8_n(const int8_t *p, size_t n)
+{
+    int8_t lanes[8] = {0};
+    memcpy(lanes, p, n);
+    return vf_load_int8(lanes);
+}
+/* First inside each quarter of 4 x 4 elements, then the quarters among themselves. */
+TT_INLINE void vf_transpose(vf x[8])
+{
+    vf t[8];
+    TT_UNROLL for (int i = 0; i < 8; i += 4) {
+        vf low_ab = _mm256_unpacklo_ps(x[i], x[i + 1]), high_ab = _mm256_unpackhi_ps(x[i], x[i + 1]);
+        vf low_cd = _mm256_unpacklo_ps(x[i + 2], x[i + 3]), high_cd = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+        t[i] = _mm256_shuffle_ps(low_ab, low_cd, 0x44);
+        t[i + 1] = _mm256_shuffle_ps(low_ab, low_cd, 0xee);
+        t[i + 2] = _mm256_shuffle_ps(high_ab, high_cd, 0x44);
+        t[i + 3] = _mm256_shuffle_ps(high_ab, high_cd, 0xee);
+    }
+    TT_UNROLL for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2f128_ps(t[i], t[4 + i], 0x20);
+        x[4 + i] = _mm256_permute2f128_ps(t[i], t[4 + i], 0x31);
+    }
+}
+TT_INLINE vf vf_sum_each(const vf x[8])
+{
+    vf low = _mm256_hadd_ps(_mm256_hadd_ps(x[0], x[1]), _mm256_hadd_ps(x[2], x[3]));
+    vf high = _mm256_hadd_ps(_mm256_hadd_ps(x[4], x[5]), _mm256_hadd_ps(x[6], x[7]));
+    return vf_add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
 
 #elif defined(TT_LEVEL_NEON)
 
@@ -191,6 +278,22 @@ TT_INLINE vf vf_zip_low(vf even, vf odd) { return vzip1q_f32(even, odd); }
 TT_INLINE vf vf_zip_high(vf even, vf odd) { return vzip2q_f32(even, odd); }
 TT_INLINE float vf_sum(vf a) { return vaddvq_f32(a); }
 TT_INLINE float vf_largest(vf a) { return vmaxvq_f32(a); }
+TT_INLINE vf vf_load_int8_n(const int8_t *p, size_t n)
+{
+    int8_t lanes[8] = {0};
+    memcpy(lanes, p, n);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vld1_s8(lanes)))));
+}
+TT_INLINE vf vf_load_int8(const int8_t *p) { return vf_load_int8_n(p, 4); }
+TT_INLINE void vf_transpose(vf x[4])
+{
+    float32x4x2_t ab = vtrnq_f32(x[0], x[1]), cd = vtrnq_f32(x[2], x[3]);
+    x[0] = vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0]));
+    x[1] = vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1]));
+    x[2] = vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0]));
+    x[3] = vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1]));
+}
+TT_INLINE vf vf_sum_each(const vf x[4]) { return vpaddq_f32(vpaddq_f32(x[0], x[1]), vpaddq_f32(x[2], x[3])); }
 
 #else
 
@@ -231,6 +334,10 @@ TT_INLINE vf vf_zip_low(vf even, vf odd) { (void)odd; return even; }
 TT_INLINE vf vf_zip_high(vf even, vf odd) { (void)even; return odd; }
 TT_INLINE float vf_sum(vf a) { return a; }
 TT_INLINE float vf_largest(vf a) { return a; }
+TT_INLINE vf vf_load_int8(const int8_t *p) { return (float)*p; }
+TT_INLINE vf vf_load_int8_n(const int8_t *p, size_t n) { return n ? (float)*p : 0.0f; }
+TT_INLINE void vf_transpose(vf x[1]) { (void)x; }
+TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 
 #endif
 

@@ -3,7 +3,7 @@
 #ifndef TT_VECTOR_KERNELS_H
 #define TT_VECTOR_KERNELS_H
 
-#include <stddef.h>
+#include "microkernels/transpose.h"
 
 /* ---- activation.c ---- */
 
@@ -33,8 +33,7 @@ typedef struct {
                       size_t width, float *panel);
     /* y[j] = sum over t of w[t] * image[offsets[t] + j] */
     void (*correlate)(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y);
-    /* y (columns, rows) = the transpose of x (rows, columns), whose rows are row_stride apart */
-    void (*transpose)(const float *x, size_t row_stride, size_t rows, size_t columns, float *y);
+    tt_transpose_function *transpose;
 } tt_conv_kernels;
 
 extern const tt_conv_kernels tt_conv_scalar, tt_conv_avx2, tt_conv_avx512, tt_conv_neon;

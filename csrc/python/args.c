@@ -130,6 +130,28 @@ PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type)
     return (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)dims, type);
 }
 
+PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims)
+{
+    if (!out) return tt_new_array(ndim, dims, NPY_FLOAT32);
+    size_t expected[NPY_MAXDIMS];
+    for (int i = 0; i < ndim; i++) expected[i] = (size_t)dims[i];
+    if (tt_expect_shape(args, "out", out, ndim, expected) < 0) return NULL;
+    if (!PyArray_ISWRITEABLE(out)) {
+        PyErr_Format(PyExc_ValueError, "%s: out is read-only", args->function);
+        return NULL;
+    }
+    Py_INCREF(out);
+    return out;
+}
+
+int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *input)
+{
+    const char *x = PyArray_BYTES(out), *y = PyArray_BYTES(input);
+    if (x >= y + PyArray_NBYTES(input) || y >= x + PyArray_NBYTES(out)) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: out shares memory with an input; give it memory of its own", args->function);
+    return -1;
+}
+
 void tt_raise(const char *function, tt_status status)
 {
     if (status == TT_OUT_OF_MEMORY)

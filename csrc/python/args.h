@@ -45,6 +45,11 @@ int tt_expect_size(const tt_args *args, const char *name, const char *what, size
 /* A fresh, uninitialised C-contiguous array. */
 PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type);
 
+/* The float32 array to write to: `out` where it is given and fits, else a fresh one. A new reference. */
+PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims);
+/* Whether an output shares no memory with an input. */
+int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *input);
+
 /* Raises the exception that belongs to a status. */
 void tt_raise(const char *function, tt_status status);
 

@@ -35,27 +35,6 @@ static int raise_mismatch(PyArrayObject *a, PyArrayObject *b, int transpose_a, i
     return -1;
 }
 
-/* The array to write to: `out` where it is given and fits, else a new one. A new reference. */
-static PyArrayObject *output(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims)
-{
-    if (!out) return tt_new_array(ndim, dims, NPY_FLOAT32);
-    size_t expected[NPY_MAXDIMS];
-    for (int i = 0; i < ndim; i++) expected[i] = (size_t)dims[i];
-    if (tt_expect_shape(args, "out", out, ndim, expected) < 0) return NULL;
-    if (!PyArray_ISWRITEABLE(out)) {
-        PyErr_Format(PyExc_ValueError, "%s: out is read-only", args->function);
-        return NULL;
-    }
-    Py_INCREF(out);
-    return out;
-}
-
-static int overlaps(PyArrayObject *x, PyArrayObject *y)
-{
-    const char *x0 = PyArray_BYTES(x), *y0 = PyArray_BYTES(y);
-    return x0 < y0 + PyArray_NBYTES(y) && y0 < x0 + PyArray_NBYTES(x);
-}
-
 static PyObject *matmul(PyObject *module, PyObject *const *values, Py_ssize_t count)
 {
     (void)module;
@@ -78,10 +57,9 @@ static PyObject *matmul(PyObject *module, PyObject *const *values, Py_ssize_t co
     size_t batch = left.batch == 1 ? right.batch : left.batch;
     npy_intp dims[3] = {(npy_intp)batch, (npy_intp)left.rows, (npy_intp)right.columns};
     int ndim = PyArray_NDIM(a);
-    PyArrayObject *c = output(&args, out, ndim, dims + 3 - ndim);
+    PyArrayObject *c = tt_output_array(&args, out, ndim, dims + 3 - ndim);
     if (!c) return NULL;
-    if (out && (overlaps(c, a) || overlaps(c, b))) {
-        PyErr_SetString(PyExc_ValueError, "matmul: out shares memory with an input; give it memory of its own");
+    if (tt_expect_apart(&args, c, a) < 0 || tt_expect_apart(&args, c, b) < 0) {
         Py_DECREF(c);
         return NULL;
     }
@@ -107,11 +85,9 @@ static PyObject *apply_linear(const tt_args *args, PyArrayObject *x, tt_matrix w
     size_t m = 1;
     for (int i = 0; i < last; i++) m *= (size_t)(dims[i] = PyArray_DIM(x, i));
     dims[last] = (npy_intp)n;
-    PyArrayObject *y = output(args, out, last + 1, dims);
+    PyArrayObject *y = tt_output_array(args, out, last + 1, dims);
     if (!y) return NULL;
-    if (out && overlaps(y, x)) {
-        PyErr_Format(PyExc_ValueError, "%s: out shares memory with an input; give it memory of its own",
-                     args->function);
+    if (tt_expect_apart(args, y, x) < 0) {
         Py_DECREF(y);
         return NULL;
     }

@@ -8,26 +8,26 @@
 static const tt_microkernels levels[] = {
 #ifdef TT_HAVE_VNNI
     {"vnni", &tt_matmul_avx512, &tt_int8_vnni, &tt_int4_avx512, &tt_sparse_avx512, &tt_attention_avx512,
-     &tt_vector_avx512},
+     &tt_vector_avx512, &tt_lesson_avx512},
 #endif
 #ifdef TT_HAVE_AVX512
     {"avx512", &tt_matmul_avx512, &tt_int8_avx512, &tt_int4_avx512, &tt_sparse_avx512, &tt_attention_avx512,
-     &tt_vector_avx512},
+     &tt_vector_avx512, &tt_lesson_avx512},
 #endif
 #ifdef TT_HAVE_AVX2
     {"avx2", &tt_matmul_avx2, &tt_int8_avx2, &tt_int4_avx2, &tt_sparse_avx2, &tt_attention_avx2,
-     &tt_vector_avx2},
+     &tt_vector_avx2, &tt_lesson_avx2},
 #endif
 #ifdef TT_HAVE_NEONDOT
     {"neondot", &tt_matmul_neon, &tt_int8_neondot, &tt_int4_neon, &tt_sparse_neon, &tt_attention_neon,
-     &tt_vector_neon},
+     &tt_vector_neon, &tt_lesson_neon},
 #endif
 #ifdef TT_HAVE_NEON
     {"neon", &tt_matmul_neon, &tt_int8_neon, &tt_int4_neon, &tt_sparse_neon, &tt_attention_neon,
-     &tt_vector_neon},
+     &tt_vector_neon, &tt_lesson_neon},
 #endif
     {"scalar", &tt_matmul_scalar, &tt_int8_scalar, &tt_int4_scalar, &tt_sparse_scalar, &tt_attention_scalar,
-     &tt_vector_scalar},
+     &tt_vector_scalar, &tt_lesson_scalar},
 };
 
 enum { LEVELS = sizeof levels / sizeof levels[0] };

@@ -1,8 +1,8 @@
 """The graph of recorded operations, and the walk backwards through it.
 
 An operation on tensors computes its result with NumPy or a kernel, then calls `record`. If a gradient will
-be wanted, `record` attaches a `Function` to the result: a node that remembers what its derivative needs and
-where each gradient goes next. `backward` walks these nodes from the loss to the parameters, each of them once.
+be wanted, `record` attaches a `Function` to the result: a node that remembers what its derivative needs
+and where each gradient goes next. `backward` walks these nodes from the loss to the parameters, each of them once.
 
 This room lies below `tinytorch.tensor` and never imports it: here, a tensor is anything with `requires_grad`.
 """

@@ -146,7 +146,7 @@ class LinearBackward(Function):
         need_x, need_w, *need_bias = self.needs_input_grad
         rows = grad.reshape(-1, grad.shape[-1])
         dx = kernels.matmul(grad, w.data, transpose_b=True) if need_x else None
-        dw = kernels.matmul(x.data.reshape(len(rows), -1), rows, transpose_a=True) if need_w else None
+        dw = kernels.matmul(x.data.reshape(-1, x.shape[-1]), rows, transpose_a=True) if need_w else None
         return dx, dw, *(rows.sum(axis=0) for _ in need_bias)
 
 

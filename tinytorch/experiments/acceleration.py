@@ -138,7 +138,7 @@ def _operations(size: int) -> float:
 
 def _step_call(step: lessons.Step, size: float) -> Callable[[], object]:
     a, b, out = _operands(int(size))
-    return lambda: step.call(a, b, out)
+    return lambda: step(a, b, out)
 
 
 def _kernel_call(size: int) -> Callable[[], object]:

@@ -243,7 +243,7 @@ _numpy = {
 try:
     import tinytorch._C as _compiled
 
-    _found = {name: getattr(_compiled, name) for name in _numpy if hasattr(_compiled, name)}
+    _found = {name: value for name, value in vars(_compiled).items() if not name.startswith("_")}
 except ImportError:
     _found = {}
 

@@ -28,9 +28,14 @@ def cpu_info() -> dict[str, Any]:
         "level": _C.level(),
         "levels": _C.levels(),
         "model": _model(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": _usable_cpus(),
         "caches": _caches(),
     }
+
+
+def _usable_cpus() -> int:
+    """How many CPUs this process may run on, which can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _model() -> str:
@@ -85,3 +90,19 @@ def run_fma(iterations: int) -> float:
 def run_read(x: np.ndarray) -> None:
     """Do nothing but read a float32 array from end to end, on this thread: the memory's ceiling."""
     _C.run_read(x)
+
+
+def _threads_asked_for() -> int:
+    """The number of threads to begin with: the environment's, else one for each usable CPU."""
+    for name in ("TINYTORCH_NUM_THREADS", "OMP_NUM_THREADS"):
+        # OpenMP allows a list, one number for each level of nesting; ours is the outermost.
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if not text:
+            continue
+        if not text.isdecimal() or int(text) < 1:
+            raise ValueError(f"{name}={os.environ[name]}: the number of threads must be an integer from 1 on")
+        return int(text)
+    return _usable_cpus()
+
+
+_C.set_num_threads(_threads_asked_for())

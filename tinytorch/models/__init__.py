@@ -1,9 +1,9 @@
 """Models that made history, each in a page, built from this package's layers."""
 
 from tinytorch.models.cnn import DigitsCNN
-from tinytorch.models.gpt import char_gpt
+from tinytorch.models.gpt import char_gpt, next_token_loss
 from tinytorch.models.lenet import LeNet
 from tinytorch.models.mlp import MLPClassifier
 from tinytorch.models.perceptron import Perceptron
 
-__all__ = ["DigitsCNN", "LeNet", "MLPClassifier", "Perceptron", "char_gpt"]
+__all__ = ["DigitsCNN", "LeNet", "MLPClassifier", "Perceptron", "char_gpt", "next_token_loss"]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from tinytorch.losses import cross_entropy
+from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
 
 
@@ -17,3 +23,20 @@ def char_gpt(
     embed_dim, num_layers, num_heads, max_seq_len : int
     """
     return GPT(vocab_size, embed_dim, num_layers, num_heads, max_seq_len)
+
+
+def next_token_loss(logits: Tensor, targets: Any) -> Tensor:
+    """Return the mean cross-entropy over all positions: a loss function for `Trainer`.
+
+    Parameters
+    ----------
+    logits : Tensor (B, T, vocab_size)
+    targets : Tensor or array of ids (B, T)
+    """
+    ids = targets.data if isinstance(targets, Tensor) else np.asarray(targets)
+    if logits.shape[:-1] != ids.shape:
+        raise ValueError(
+            "next_token_loss: each position needs one target.\n"
+            f"  logits  {logits.shape}\n  targets {ids.shape}"
+        )
+    return cross_entropy(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1))

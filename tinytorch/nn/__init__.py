@@ -1,10 +1,13 @@
 """Layers and losses, under the names that PyTorch users type."""
 
 from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from tinytorch.attention import MultiHeadAttention, scaled_dot_product_attention
+from tinytorch.embeddings import Embedding, PositionalEncoding
 from tinytorch.layers import Dropout, Flatten, Layer, LayerNorm, Linear, RMSNorm, Sequential
 from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
 from tinytorch.module import Module, Parameter
 from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.transformers import TransformerBlock
 
 from . import functional
 
@@ -20,6 +23,7 @@ __all__ = [
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "F",
     "Flatten",
     "Layer",
@@ -28,12 +32,16 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "MultiHeadAttention",
     "Parameter",
+    "PositionalEncoding",
     "RMSNorm",
     "ReLU",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "TransformerBlock",
     "functional",
+    "scaled_dot_product_attention",
 ]

@@ -1,3 +1,0 @@
-#include "microkernels/attention.h"
-
-const tt_attention_kernels tt_attention_avx2 = {0};

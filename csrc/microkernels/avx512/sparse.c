@@ -1,3 +1,0 @@
-#include "microkernels/sparse.h"
-
-const tt_sparse_kernels tt_sparse_avx512 = {0};

@@ -1,0 +1,191 @@
+/* Sparse times dense, written once; each level fills its own registers with accumulators. */
+#include "microkernels/sparse.h"
+#include "microkernels/vec.h"
+
+/* How many vectors of columns are summed at once, for blocks of 1, 2 and 4 rows (taller blocks are taken four
+ * rows at a time). Too few accumulators and each addition waits for the last one; too many and they spill. */
+#if defined(TT_LEVEL_AVX512)
+enum { STRIP_1 = 4, STRIP_2 = 4, STRIP_4 = 4 };
+#elif defined(TT_LEVEL_AVX2)
+enum { STRIP_1 = 8, STRIP_2 = 4, STRIP_4 = 2 };
+#else
+enum { STRIP_1 = 8, STRIP_2 = 4, STRIP_4 = 4 };
+#endif
+
+TT_INLINE size_t index_at(const void *indices, const int wide, size_t i)
+{
+    return wide ? (size_t)((const int32_t *)indices)[i] : ((const uint16_t *)indices)[i];
+}
+
+/* `rows` rows of the result, of which `stored` exist, by `nv` vectors of columns, n of them to be stored.
+ * `rows`, `nv` and `wide` are constants wherever this is called, so the sums live in registers. A narrow strip
+ * splits each sum into `chains`, lest each addition wait for the last one. */
+TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide, size_t r, const float *values,
+                              const void *indices, size_t first, size_t last, const float *x,
+                              size_t x_row_stride, size_t stored, size_t n, float *c, size_t c_row_stride,
+                              int accumulate)
+{
+    const size_t chains = rows * nv >= 4 ? 1 : 4 / (rows * nv);
+    vf sum[4][4][8];
+    TT_UNROLL for (size_t t = 0; t < chains; t++)
+        TT_UNROLL for (size_t i = 0; i < rows; i++)
+            TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][i][v] = vf_set(0.0f);
+
+    size_t b = first;
+    for (; b + chains <= last; b += chains) {
+        TT_UNROLL for (size_t t = 0; t < chains; t++) {
+            const float *row = x + index_at(indices, wide, b + t) * x_row_stride;
+            TT_UNROLL for (size_t i = 0; i < rows; i++) {
+                vf element = vf_set(values[(b + t) * r + i]);
+                TT_UNROLL for (size_t v = 0; v < nv; v++)
+                    sum[t][i][v] = vf_fma(element, vf_load(row + v * VF_N), sum[t][i][v]);
+            }
+        }
+    }
+    for (; b < last; b++) {
+        const float *row = x + index_at(indices, wide, b) * x_row_stride;
+        TT_UNROLL for (size_t i = 0; i < rows; i++) {
+            vf element = vf_set(values[b * r + i]);
+            TT_UNROLL for (size_t v = 0; v < nv; v++)
+                sum[0][i][v] = vf_fma(element, vf_load(row + v * VF_N), sum[0][i][v]);
+        }
+    }
+
+    TT_UNROLL for (size_t i = 0; i < rows; i++) {
+        if (i >= stored) break;
+        TT_UNROLL for (size_t v = 0; v < nv; v++) {
+            float *out = c + i * c_row_stride + v * VF_N;
+            size_t left = n - v * VF_N;
+            vf total = sum[0][i][v];
+            TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
+            if (left >= VF_N)
+                vf_store(out, accumulate ? vf_add(vf_load(out), total) : total);
+            else
+                vf_store_n(out, accumulate ? vf_add(vf_load_n(out, left), total) : total, left);
+        }
+    }
+}
+
+/* One block row (or four rows of it), strip after strip; the last columns take narrower strips. */
+TT_INLINE void multiply_block_row(const size_t rows, const size_t strip, const int wide, size_t r,
+                                  const float *values, const void *indices, size_t first, size_t last,
+                                  const float *x, size_t x_row_stride, size_t stored, size_t n, float *c,
+                                  size_t c_row_stride, int accumulate)
+{
+    for (size_t j = 0; j < n;) {
+        size_t vectors = (n - j + VF_N - 1) / VF_N, taken = 1;
+#define STRIP(nv)                                                                                            \
+    multiply_strip(rows, nv, wide, r, values, indices, first, last, x + j, x_row_stride, stored, n - j, c + j, \
+                   c_row_stride, accumulate);                                                                \
+    taken = nv
+        if (strip >= 8 && vectors >= 8) {
+            STRIP(8);
+        } else if (strip >= 4 && vectors >= 4) {
+            STRIP(4);
+        } else if (vectors >= 2) {
+            STRIP(2);
+        } else {
+            STRIP(1);
+        }
+#undef STRIP
+        j += taken * VF_N;
+    }
+}
+
+TT_INLINE void multiply_rows(const size_t rows, const size_t strip, const int wide, const tt_block_rows *w,
+                             const float *x, size_t x_row_stride, size_t n, float *c, size_t c_row_stride,
+                             int accumulate)
+{
+    for (size_t row = 0; row < w->m; row += rows) {
+        size_t block_row = row / w->r, inside = row % w->r;
+        size_t stored = w->m - row < rows ? w->m - row : rows;
+        multiply_block_row(rows, strip, wide, w->r, w->values + inside, w->indices, (size_t)w->first[block_row],
+                           (size_t)w->last[block_row], x, x_row_stride, stored, n, c + row * c_row_stride,
+                           c_row_stride, accumulate);
+    }
+}
+
+static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, float *c,
+                     size_t c_row_stride, int accumulate)
+{
+#define ROWS(rows, strip)                                                                 \
+    if (w->wide)                                                                          \
+        multiply_rows(rows, strip, 1, w, x, x_row_stride, n, c, c_row_stride, accumulate); \
+    else                                                                                  \
+        multiply_rows(rows, strip, 0, w, x, x_row_stride, n, c, c_row_stride, accumulate)
+    if (w->r == 1) {
+        ROWS(1, STRIP_1);
+    } else if (w->r == 2) {
+        ROWS(2, STRIP_2);
+    } else {
+        ROWS(4, STRIP_4);
+    }
+#undef ROWS
+}
+
+/* ---- one column ---- */
+
+/* Four scalar sums: gathering x into vectors is slower. */
+TT_INLINE void dot_rows(const int wide, const tt_block_rows *w, const float *x, float *y)
+{
+    for (size_t i = 0; i < w->m; i++) {
+        size_t b = (size_t)w->first[i], last = (size_t)w->last[i];
+        float sum[4] = {0, 0, 0, 0};
+        for (; b + 4 <= last; b += 4)
+            TT_UNROLL for (size_t t = 0; t < 4; t++)
+                sum[t] += w->values[b + t] * x[index_at(w->indices, wide, b + t)];
+        for (; b < last; b++) sum[0] += w->values[b] * x[index_at(w->indices, wide, b)];
+        y[i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    }
+}
+
+/* The rows of a block are lanes, so no sum runs across a vector. */
+TT_INLINE void dot_blocks(const size_t r, const int wide, const tt_block_rows *w, const float *x, float *y)
+{
+    enum { CHAINS = 4, MOST = 16 };
+    const size_t nv = r > VF_N ? r / VF_N : 1, lanes = r > VF_N ? VF_N : r;
+    for (size_t i = 0; i * r < w->m; i++) {
+        size_t b = (size_t)w->first[i], last = (size_t)w->last[i], left = w->m - i * r;
+        vf sum[CHAINS][MOST];
+        TT_UNROLL for (size_t t = 0; t < CHAINS; t++)
+            TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][v] = vf_set(0.0f);
+        for (; b + CHAINS <= last; b += CHAINS)
+            TT_UNROLL for (size_t t = 0; t < CHAINS; t++) {
+                vf element = vf_set(x[index_at(w->indices, wide, b + t)]);
+                TT_UNROLL for (size_t v = 0; v < nv; v++) {
+                    const float *p = w->values + (b + t) * r + v * VF_N;
+                    sum[t][v] = vf_fma(lanes == VF_N ? vf_load(p) : vf_load_n(p, lanes), element, sum[t][v]);
+                }
+            }
+        for (; b < last; b++) {
+            vf element = vf_set(x[index_at(w->indices, wide, b)]);
+            TT_UNROLL for (size_t v = 0; v < nv; v++) {
+                const float *p = w->values + b * r + v * VF_N;
+                sum[0][v] = vf_fma(lanes == VF_N ? vf_load(p) : vf_load_n(p, lanes), element, sum[0][v]);
+            }
+        }
+        TT_UNROLL for (size_t v = 0; v < nv; v++) {
+            if (v * VF_N >= left) break;
+            vf total = vf_add(vf_add(sum[0][v], sum[1][v]), vf_add(sum[2][v], sum[3][v]));
+            size_t count = left - v * VF_N < lanes ? left - v * VF_N : lanes;
+            float *out = y + i * r + v * VF_N;
+            if (count == VF_N)
+                vf_store(out, total);
+            else
+                vf_store_n(out, total, count);
+        }
+    }
+}
+
+static void multiply_vector(const tt_block_rows *w, const float *x, float *y)
+{
+#define BLOCKS(r) \
+    case r: w->wide ? dot_blocks(r, 1, w, x, y) : dot_blocks(r, 0, w, x, y); break
+    switch (w->r) {
+        case 1: w->wide ? dot_rows(1, w, x, y) : dot_rows(0, w, x, y); break;
+        BLOCKS(2); BLOCKS(4); BLOCKS(8); BLOCKS(16);
+    }
+#undef BLOCKS
+}
+
+const tt_sparse_kernels TT_FOR_LEVEL(tt_sparse) = {multiply, multiply_vector, TT_FOR_LEVEL(tt_transpose)};
