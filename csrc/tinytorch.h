@@ -147,6 +147,94 @@ tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
 
+/* activation ---------------------------------------------------------------------------------- */
+
+void tt_gelu_f32(size_t n, const float *x, tt_gelu_form form, float *y);
+void tt_gelu_backward_f32(size_t n, const float *dy, const float *x, tt_gelu_form form, float *dx);
+
+/* softmax: x, y, dy, dx (rows, n), over each row ------------------------------------------------ */
+
+void tt_softmax_f32(size_t rows, size_t n, const float *x, float *y);
+void tt_softmax_backward_f32(size_t rows, size_t n, const float *dy, const float *y, float *dx);
+void tt_log_softmax_f32(size_t rows, size_t n, const float *x, float *y);
+void tt_log_softmax_backward_f32(size_t rows, size_t n, const float *dy, const float *y, float *dx);
+
+/* normalisation ------------------------------------------------------------------------------- */
+
+/* x, y, dy, dx (rows, n); weight, bias and their gradients (n), each of which may be NULL. */
+void tt_layer_norm_f32(size_t rows, size_t n, const float *x, const float *weight, const float *bias, float eps,
+                       float *y);
+tt_status tt_layer_norm_backward_f32(size_t rows, size_t n, const float *dy, const float *x, const float *weight,
+                                     float eps, float *dx, float *dweight, float *dbias);
+void tt_rms_norm_f32(size_t rows, size_t n, const float *x, const float *weight, float eps, float *y);
+tt_status tt_rms_norm_backward_f32(size_t rows, size_t n, const float *dy, const float *x, const float *weight,
+                                   float eps, float *dx, float *dweight);
+
+/* x, y, dy, dx (batch, channels, pixels), the others (channels). Training normalises by the batch's statistics,
+ * needs at least two values for each channel, and going forward updates the running ones. */
+typedef struct {
+    size_t batch, channels, pixels;
+    const float *weight, *bias;
+    float *running_mean, *running_var;
+    int training;
+    double momentum, eps;
+} tt_batch_norm2d;
+
+void tt_batch_norm2d_f32(const tt_batch_norm2d *norm, const float *x, float *y);
+void tt_batch_norm2d_backward_f32(const tt_batch_norm2d *norm, const float *dy, const float *x, float *dx,
+                                  float *dweight, float *dbias);
+
+/* loss ---------------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t rows, classes;
+    const float *logits;    /* (rows, classes) */
+    const int64_t *targets; /* (rows), each below classes or ignore_index */
+    int64_t ignore_index;
+    double label_smoothing;
+} tt_cross_entropy;
+
+/* The first row whose target is out of range; `rows` when there is none. */
+size_t tt_first_bad_target(const tt_cross_entropy *entropy);
+tt_status tt_cross_entropy_f32(const tt_cross_entropy *entropy, double *loss);
+void tt_cross_entropy_backward_f32(const tt_cross_entropy *entropy, double dy, float *dlogits);
+
+/* optimizers ---------------------------------------------------------------------------------- */
+
+/* A parameter of n elements, its gradient, and what the optimizer remembers of it: SGD its momentum (or NULL), Adam
+ * the running means of the gradient (m) and of its square (v). */
+typedef struct {
+    size_t n;
+    float *param;
+    const float *grad;
+    float *state[2];
+} tt_parameter;
+
+tt_status tt_sgd_step_f32(size_t count, const tt_parameter *parameters, double lr, double momentum,
+                          double weight_decay, int nesterov);
+tt_status tt_adam_step_f32(size_t count, const tt_parameter *parameters, size_t step, double lr, double beta1,
+                           double beta2, double eps, double weight_decay, int decoupled);
+
+/* sparse -------------------------------------------------------------------------------------- */
+
+/* w (m, k) in compressed rows of blocks of r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds rows
+ * i r ... i r + r-1 (zeros beyond m); its blocks are row_pointers[i] ... row_pointers[i + 1] - 1, their columns
+ * ascending in indices (blocks), their elements in values (blocks, r). */
+typedef struct {
+    size_t m, k, r;
+    const float *values;
+    const void *indices; /* uint16_t, or int32_t when wide_indices */
+    int wide_indices;
+    const int32_t *row_pointers; /* (ceil(m / r) + 1) */
+} tt_sparse_matrix;
+
+/* c (m, n) = w @ x (k, n) */
+tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float *x, float *c);
+
+/* y (batch, m) = activation(x (batch, k) @ w.T + bias (m)); bias may be NULL. */
+tt_status tt_sparse_linear_f32(const tt_sparse_matrix *w, size_t batch, const float *x, const float *bias,
+                               tt_activation activation, float *y);
+
 /* quantization -------------------------------------------------------------------------------- */
 
 /* Eight-bit integers that stand for (data - zero_point) * scale. */

@@ -52,16 +52,4 @@ static void correlate(const float *image, const size_t *offsets, const float *w,
     }
 }
 
-/* In squares that stay in L1, whichever way they are walked. */
-static void transpose(const float *x, size_t row_stride, size_t rows, size_t columns, float *y)
-{
-    enum { SIDE = 16 };
-    for (size_t i0 = 0; i0 < rows; i0 += SIDE)
-        for (size_t j0 = 0; j0 < columns; j0 += SIDE) {
-            size_t i1 = i0 + SIDE < rows ? i0 + SIDE : rows, j1 = j0 + SIDE < columns ? j0 + SIDE : columns;
-            for (size_t j = j0; j < j1; j++)
-                for (size_t i = i0; i < i1; i++) y[j * rows + i] = x[i * row_stride + j];
-        }
-}
-
-const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, transpose};
+const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, TT_FOR_LEVEL(tt_transpose)};

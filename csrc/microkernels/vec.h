@@ -5,12 +5,13 @@
  *   vf_fma(a, b, c) is a * b + c, fused where the CPU does that (everywhere but scalar).
  *   vf_load_n and vf_store_n touch n < VF_N floats; the lanes beyond are zero.
  *   vf_load_up_to and vf_store_up_to do the same for any n, a whole vector from VF_N on: for loops over rows.
+ *   vf_load_or fills the lanes beyond with a value of choice.
  *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
  *   vf_where(m, a, b) takes a where the mask is set.
- *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
- *   vf_load_int8 and vf_load_int8_n make floats of int8 values.
  *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
- *   vf_zip_high(even, odd) put them back in turns. */
+ *   vf_zip_high(even, odd) put them back in turns.
+ *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
+ *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
 #ifndef TT_VEC_H
 #define TT_VEC_H
 
@@ -46,6 +47,10 @@ typedef __mmask16 vmask;
 TT_INLINE __mmask16 tt_first(size_t n) { return (__mmask16)((1u << n) - 1); }
 TT_INLINE vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 TT_INLINE vf vf_load_n(const float *p, size_t n) { return _mm512_maskz_loadu_ps(tt_first(n), p); }
+TT_INLINE vf vf_load_n_or(const float *p, size_t n, float fill)
+{
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(fill), tt_first(n), p);
+}
 TT_INLINE void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 TT_INLINE void vf_store_n(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, tt_first(n), a); }
 TT_INLINE vf vf_set(float a) { return _mm512_set1_ps(a); }
@@ -148,6 +153,11 @@ TT_INLINE __m256i tt_first(size_t n)
 }
 TT_INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
 TT_INLINE vf vf_load_n(const float *p, size_t n) { return _mm256_maskload_ps(p, tt_first(n)); }
+TT_INLINE vf vf_load_n_or(const float *p, size_t n, float fill)
+{
+    __m256i first = tt_first(n);
+    return _mm256_blendv_ps(_mm256_set1_ps(fill), _mm256_maskload_ps(p, first), _mm256_castsi256_ps(first));
+}
 TT_INLINE void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 TT_INLINE void vf_store_n(float *p, vf a, size_t n) { _mm256_maskstore_ps(p, tt_first(n), a); }
 TT_INLINE vf vf_set(float a) { return _mm256_set1_ps(a); }
@@ -248,6 +258,12 @@ TT_INLINE vf vf_load_n(const float *p, size_t n)
     memcpy(lanes, p, n * sizeof(float));
     return vld1q_f32(lanes);
 }
+TT_INLINE vf vf_load_n_or(const float *p, size_t n, float fill)
+{
+    float lanes[4] = {fill, fill, fill, fill};
+    memcpy(lanes, p, n * sizeof(float));
+    return vld1q_f32(lanes);
+}
 TT_INLINE void vf_store(float *p, vf a) { vst1q_f32(p, a); }
 TT_INLINE void vf_store_n(float *p, vf a, size_t n)
 {
@@ -308,6 +324,7 @@ typedef int vmask;
 
 TT_INLINE vf vf_load(const float *p) { return *p; }
 TT_INLINE vf vf_load_n(const float *p, size_t n) { return n ? *p : 0.0f; }
+TT_INLINE vf vf_load_n_or(const float *p, size_t n, float fill) { return n ? *p : fill; }
 TT_INLINE void vf_store(float *p, vf a) { *p = a; }
 TT_INLINE void vf_store_n(float *p, vf a, size_t n) { if (n) *p = a; }
 TT_INLINE vf vf_set(float a) { return a; }
@@ -347,6 +364,10 @@ TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 #endif
 
 TT_INLINE vf vf_load_up_to(const float *p, size_t n) { return n >= VF_N ? vf_load(p) : vf_load_n(p, n); }
+TT_INLINE vf vf_load_or(const float *p, size_t n, float fill)
+{
+    return n >= VF_N ? vf_load(p) : vf_load_n_or(p, n, fill);
+}
 TT_INLINE void vf_store_up_to(float *p, vf a, size_t n)
 {
     if (n >= VF_N)

@@ -80,4 +80,7 @@ const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
     .activation = &TT_FOR_LEVEL(tt_activation),
     .conv = &TT_FOR_LEVEL(tt_conv),
     .pool = &TT_FOR_LEVEL(tt_pool),
+    .norm = &TT_FOR_LEVEL(tt_norm),
+    .softmax = &TT_FOR_LEVEL(tt_softmax),
+    .optimizer = &TT_FOR_LEVEL(tt_optimizer),
 };

@@ -3,7 +3,7 @@
 #ifndef TT_VECTOR_KERNELS_H
 #define TT_VECTOR_KERNELS_H
 
-#include <stddef.h>
+#include "microkernels/transpose.h"
 
 /* ---- activation.c ---- */
 
@@ -33,8 +33,7 @@ typedef struct {
                       size_t width, float *panel);
     /* y[j] = sum over t of w[t] * image[offsets[t] + j] */
     void (*correlate)(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y);
-    /* y (columns, rows) = the transpose of x (rows, columns), whose rows are row_stride apart */
-    void (*transpose)(const float *x, size_t row_stride, size_t rows, size_t columns, float *y);
+    tt_transpose_function *transpose;
 } tt_conv_kernels;
 
 extern const tt_conv_kernels tt_conv_scalar, tt_conv_avx2, tt_conv_avx512, tt_conv_neon;
@@ -58,6 +57,64 @@ typedef struct {
 
 extern const tt_pool_kernels tt_pool_scalar, tt_pool_avx2, tt_pool_avx512, tt_pool_neon;
 
+/* ---- norm.c ---- */
+
+typedef struct {
+    float (*centred_squares)(const float *x, size_t n, float mean); /* sum of (x - mean)^2 */
+    void (*normalize)(const float *x, size_t n, float mean, float scale, float shift, float *y); /* may be x */
+    /* the sums of dy and of dy * (x - mean) */
+    void (*centred_sums)(const float *dy, const float *x, size_t n, float mean, float sums[2]);
+    /* dx = factors[0] * dy + factors[1] * (x - mean) + factors[2] */
+    void (*normalize_backward)(const float *dy, const float *x, size_t n, float mean, const float factors[3],
+                               float *dx);
+    /* y = (x - mean) * inverse * weight + bias; either may be NULL */
+    void (*normalize_row)(const float *x, size_t n, float mean, float inverse, const float *weight,
+                          const float *bias, float *y);
+    /* With g = dy * weight and the normalised row z: the sums of g and of g * z; dweight += dy * z and dbias += dy,
+     * where they are not NULL. */
+    void (*row_sums)(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
+                     float *dweight, float *dbias, float sums[2]);
+    /* dx = inverse * (g - means[0] - z * means[1]) */
+    void (*row_backward)(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
+                         const float means[2], float *dx);
+} tt_norm_kernels;
+
+extern const tt_norm_kernels tt_norm_scalar, tt_norm_avx2, tt_norm_avx512, tt_norm_neon;
+
+/* ---- softmax.c ---- */
+
+typedef struct {
+    float (*largest)(const float *x, size_t n); /* -inf for no x; of no use when there is a NaN */
+    float (*sum_exponentials)(const float *x, size_t n, float top); /* of e^(x - top) */
+    float (*sum_below)(const float *x, size_t n, float top);        /* of top - x */
+    void (*softmax)(const float *x, size_t n, float *y);
+    void (*softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
+    void (*log_softmax)(const float *x, size_t n, float *y);
+    void (*log_softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
+} tt_softmax_kernels;
+
+extern const tt_softmax_kernels tt_softmax_scalar, tt_softmax_avx2, tt_softmax_avx512, tt_softmax_neon;
+
+/* ---- optimizer.c ---- */
+
+typedef struct {
+    float lr, momentum, weight_decay;
+    int nesterov;
+} tt_sgd_factors;
+
+typedef struct {
+    float keep, weight_decay;            /* decay of the parameter itself, and through its gradient */
+    float beta1, new1, beta2, new2;      /* what is kept of a mean, and what comes in */
+    float step_size, root_correction, eps;
+} tt_adam_factors;
+
+typedef struct {
+    void (*sgd)(float *param, const float *grad, float *buffer, size_t n, const tt_sgd_factors *factors);
+    void (*adam)(float *param, const float *grad, float *m, float *v, size_t n, const tt_adam_factors *factors);
+} tt_optimizer_kernels;
+
+extern const tt_optimizer_kernels tt_optimizer_scalar, tt_optimizer_avx2, tt_optimizer_avx512, tt_optimizer_neon;
+
 /* ---- vector.c ---- */
 
 typedef struct {
@@ -70,6 +127,9 @@ typedef struct {
     const tt_activation_kernels *activation;
     const tt_conv_kernels *conv;
     const tt_pool_kernels *pool;
+    const tt_norm_kernels *norm;
+    const tt_softmax_kernels *softmax;
+    const tt_optimizer_kernels *optimizer;
 } tt_vector_kernels;
 
 extern const tt_vector_kernels tt_vector_scalar, tt_vector_avx2, tt_vector_avx512, tt_vector_neon;

@@ -195,7 +195,7 @@ static void reduce_output(void *context, size_t o, int worker)
     float *total = job->sums + o * taps;
     for (size_t portion = 1; portion < job->portions; portion++)
         tt_kernels()->vector->add(total, total + portion * job->patches.shape->outputs * taps, taps);
-    tt_kernels()->vector->conv->transpose(total, channels, kernel, channels, job->dw + o * taps);
+    tt_kernels()->vector->conv->transpose(kernel, channels, total, channels, job->dw + o * taps, kernel, kernel);
 }
 
 static tt_status multiply_weights(weight_job *job)

@@ -112,7 +112,7 @@ static void lay_out_interleaved(const tt_patches *patches, const float *x, float
     memset(image, 0, patches->image_floats * sizeof *image);
     image += shape->pad_h * row + shape->pad_w * channels;
     for (size_t i = 0; i < shape->height; i++, x += shape->width, image += row)
-        tt_kernels()->vector->conv->transpose(x, plane, channels, shape->width, image);
+        tt_kernels()->vector->conv->transpose(channels, shape->width, x, plane, image, channels, channels);
 }
 
 void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)

@@ -125,9 +125,28 @@ int tt_expect_size(const tt_args *args, const char *name, const char *what, size
     return -1;
 }
 
+int tt_expect_like(const tt_args *args, const char *name, PyArrayObject *x, PyArrayObject *other)
+{
+    size_t dims[NPY_MAXDIMS];
+    for (int i = 0; i < PyArray_NDIM(other); i++) dims[i] = TT_DIM(other, i);
+    return tt_expect_shape(args, name, x, PyArray_NDIM(other), dims);
+}
+
 PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type)
 {
     return (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)dims, type);
+}
+
+PyArrayObject *tt_new_like(PyArrayObject *x)
+{
+    return tt_new_array(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x));
+}
+
+size_t tt_rows_of_array(PyArrayObject *x)
+{
+    size_t rows = 1;
+    for (int i = 0; i < PyArray_NDIM(x) - 1; i++) rows *= TT_DIM(x, i);
+    return rows;
 }
 
 PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims)

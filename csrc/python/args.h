@@ -42,8 +42,16 @@ int tt_expect_shape(const tt_args *args, const char *name, PyArrayObject *x, int
 /* One dimension against what it must be. */
 int tt_expect_size(const tt_args *args, const char *name, const char *what, size_t found, size_t expected);
 
+/* Whether x has the shape of another array. */
+int tt_expect_like(const tt_args *args, const char *name, PyArrayObject *x, PyArrayObject *other);
+
 /* A fresh, uninitialised C-contiguous array. */
 PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type);
+/* One of the shape and type of x. */
+PyArrayObject *tt_new_like(PyArrayObject *x);
+
+/* The product of all dimensions but the last. */
+size_t tt_rows_of_array(PyArrayObject *x);
 
 /* The float32 array to write to: `out` where it is given and fits, else a fresh one. A new reference. */
 PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims);

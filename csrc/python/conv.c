@@ -108,7 +108,7 @@ static PyObject *conv2d(PyObject *module, PyObject *const *values, Py_ssize_t co
 /* A new array like x, or nothing when it is not needed; -1 on error. */
 static int gradient_like(PyArrayObject *x, int needed, PyArrayObject **gradient)
 {
-    *gradient = needed ? tt_new_array(PyArray_NDIM(x), PyArray_DIMS(x), NPY_FLOAT32) : NULL;
+    *gradient = needed ? tt_new_like(x) : NULL;
     return needed && !*gradient ? -1 : 0;
 }
 
