@@ -215,26 +215,6 @@ tt_status tt_sgd_step_f32(size_t count, const tt_parameter *parameters, double l
 tt_status tt_adam_step_f32(size_t count, const tt_parameter *parameters, size_t step, double lr, double beta1,
                            double beta2, double eps, double weight_decay, int decoupled);
 
-/* sparse -------------------------------------------------------------------------------------- */
-
-/* w (m, k) in compressed rows of blocks of r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds rows
- * i r ... i r + r-1 (zeros beyond m); its blocks are row_pointers[i] ... row_pointers[i + 1] - 1, their columns
- * ascending in indices (blocks), their elements in values (blocks, r). */
-typedef struct {
-    size_t m, k, r;
-    const float *values;
-    const void *indices; /* uint16_t, or int32_t when wide_indices */
-    int wide_indices;
-    const int32_t *row_pointers; /* (ceil(m / r) + 1) */
-} tt_sparse_matrix;
-
-/* c (m, n) = w @ x (k, n) */
-tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float *x, float *c);
-
-/* y (batch, m) = activation(x (batch, k) @ w.T + bias (m)); bias may be NULL. */
-tt_status tt_sparse_linear_f32(const tt_sparse_matrix *w, size_t batch, const float *x, const float *bias,
-                               tt_activation activation, float *y);
-
 /* quantization -------------------------------------------------------------------------------- */
 
 /* Eight-bit integers that stand for (data - zero_point) * scale. */
