@@ -132,6 +132,10 @@ size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups); /*
 void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed);
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w);
 
+/* The same with sparse weights, w (outputs, channels * kernel_h * kernel_w); one group. */
+tt_status tt_sparse_conv2d_f32(const tt_sparse_matrix *w, const tt_conv2d_shape *shape, const float *x,
+                               const float *bias, tt_activation activation, float *y);
+
 /* pooling ------------------------------------------------------------------------------------- */
 
 /* x (planes, height, width), y (planes, out_h, out_w); the padding is at most half of the kernel. */
