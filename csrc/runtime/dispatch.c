@@ -7,7 +7,7 @@
 /* Best first. A level without kernels of its own for a family names those of the level below. */
 static const tt_microkernels levels[] = {
 #ifdef TT_HAVE_VNNI
-    {"vnni", &tt_matmul_avx512, &tt_int8_vnni, &tt_int4_avx512, &tt_sparse_avx512, &tt_attention_avx512,
+    {"vnni", &tt_matmul_avx512, &tt_int8_vnni, &tt_int4_vnni, &tt_sparse_avx512, &tt_attention_avx512,
      &tt_vector_avx512, &tt_quantize_avx512},
 #endif
 #ifdef TT_HAVE_AVX512
@@ -19,7 +19,7 @@ static const tt_microkernels levels[] = {
      &tt_vector_avx2, &tt_quantize_avx2},
 #endif
 #ifdef TT_HAVE_NEONDOT
-    {"neondot", &tt_matmul_neon, &tt_int8_neondot, &tt_int4_neon, &tt_sparse_neon, &tt_attention_neon,
+    {"neondot", &tt_matmul_neon, &tt_int8_neondot, &tt_int4_neondot, &tt_sparse_neon, &tt_attention_neon,
      &tt_vector_neon, &tt_quantize_neon},
 #endif
 #ifdef TT_HAVE_NEON
