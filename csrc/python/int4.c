@@ -1,4 +1,4 @@
-#include "python/args.h"
+#include "python/quantized.h"
 
 static int next_group_size(tt_args *args, size_t *group_size)
 {
@@ -18,8 +18,7 @@ static PyObject *pack_int4(PyObject *module, PyObject *const *values, Py_ssize_t
         !(w = tt_next_array(&args, "w", NPY_FLOAT32, 2, 2)) || next_group_size(&args, &group_size) < 0)
         return NULL;
     size_t k = TT_DIM(w, 0), n = TT_DIM(w, 1);
-    npy_intp bytes = (npy_intp)tt_packed_bytes_int4(k, n, group_size);
-    PyArrayObject *packed = tt_new_array(1, &bytes, NPY_UINT8);
+    PyArrayObject *packed = tt_new_packed(tt_packed_bytes_int4(k, n, group_size));
     if (!packed) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
