@@ -9,15 +9,13 @@ import os
 import platform
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CSRC = Path("csrc")
-# Written over vec.h, and compiled once for each CPU level.
-WRITTEN_ONCE = sorted([*(CSRC / "microkernels").glob("*.c"), *(CSRC / "lessons" / "vector").glob("*.c")])
 MSVC = sys.platform == "win32" and "GCC" not in sys.version and "MSYSTEM" not in os.environ
 
 # What a file needs so that the compiler may use a level's instructions. A level that the compiler
@@ -40,9 +38,9 @@ else:
     NO_VECTORIZER = ["-fno-tree-vectorize", "-fno-tree-slp-vectorize"]
 
 
-def level_flags() -> dict[str, list[str]]:
-    """Flags for each CPU level of the machine that is built for; "scalar" is always there."""
-    machine = os.environ.get("TINYTORCH_BUILD_MACHINE", platform.machine()).lower()
+def level_flags(machine: str) -> dict[str, list[str]]:
+    """Flags for each CPU level of a kind of machine; "scalar" is always there."""
+    machine = machine.lower()
     flags: dict[str, list[str]] = {"scalar": []}
     if machine in ("x86_64", "amd64"):
         flags.update(X86_FLAGS_MSVC if MSVC else X86_FLAGS)
@@ -51,42 +49,54 @@ def level_flags() -> dict[str, list[str]]:
     return flags
 
 
+@dataclass(frozen=True)
+class Group:
+    """Sources that are compiled with the same flags; `folder` keeps the objects of the levels apart."""
+
+    sources: list[Path]
+    flags: list[str] = field(default_factory=list)
+    macros: list[tuple[str, str]] = field(default_factory=list)
+    folder: str = ""
+
+
+def groups(levels: dict[str, list[str]], folders: tuple[str, ...]) -> list[Group]:
+    """The sources in these folders of csrc/, the lessons, and the micro-kernels of these levels."""
+    have = [(f"TT_HAVE_{level.upper()}", "1") for level in levels]
+    result = [Group(c_files(*folders), macros=have)]
+    result.append(Group(c_files("lessons"), NO_VECTORIZER, [lesson_flags(NO_VECTORIZER)]))
+    for level, flags in levels.items():
+        macros = [("TT_LEVEL", level), (f"TT_LEVEL_{level.upper()}", "1"), lesson_flags(flags)]
+        # vnni and neondot add INT8 instructions only: their float kernels are those of the level below.
+        written_once = () if level in ("vnni", "neondot") else ("microkernels", "lessons/vector")
+        result.append(Group(c_files(f"microkernels/{level}", *written_once), flags, macros, level))
+    return result
+
+
+def c_files(*folders: str) -> list[Path]:
+    return [source for folder in folders for source in sorted((CSRC / folder).glob("*.c"))]
+
+
+def lesson_flags(flags: list[str]) -> tuple[str, str]:
+    """The macro that lets a lesson say how it was compiled."""
+    return ("TT_LESSON_FLAGS", '"' + " ".join([*OPTIMIZE_FLAGS, *flags]) + '"')
+
+
 class BuildExt(build_ext):
     """Compiles the sources in groups that share their flags."""
 
     def build_extension(self, ext: Extension) -> None:
-        built = {level: flags for level, flags in level_flags().items() if self.compiler_knows(flags)}
-        have = [(f"TT_HAVE_{level.upper()}", "1") for level in built]
-        for folder in ("runtime", "ops", "python"):
-            self.add_objects(ext, sorted((CSRC / folder).glob("*.c")), [], have)
-        plain_steps = sorted((CSRC / "lessons").glob("*.c"))
-        self.add_objects(ext, plain_steps, NO_VECTORIZER, [lesson_flags(NO_VECTORIZER)])
-        for level, flags in built.items():
-            macros = [("TT_LEVEL", level), (f"TT_LEVEL_{level.upper()}", "1"), lesson_flags(flags)]
-            own = sorted((CSRC / "microkernels" / level).glob("*.c"))
-            # vnni and neondot add INT8 instructions only: their float kernels are those of the level below.
-            every = [] if level in ("vnni", "neondot") else WRITTEN_ONCE
-            self.add_objects(ext, own + every, flags, macros, subfolder=level)
+        machine = os.environ.get("TINYTORCH_BUILD_MACHINE", platform.machine())
+        levels = {level: flags for level, flags in level_flags(machine).items() if self.compiler_knows(flags)}
+        extra_flags = os.environ.get("TINYTORCH_CFLAGS", "").split()
+        for group in groups(levels, ("runtime", "ops", "python")):
+            ext.extra_objects += self.compiler.compile(
+                [str(source) for source in group.sources],
+                output_dir=str(Path(self.build_temp) / group.folder),
+                include_dirs=ext.include_dirs,
+                macros=ext.define_macros + group.macros,
+                extra_postargs=[*LANGUAGE_FLAGS, *OPTIMIZE_FLAGS, *group.flags, *extra_flags],
+            )
         super().build_extension(ext)
-
-    def add_objects(
-        self, ext: Extension, sources: list[Path], flags: list[str], macros: list, subfolder: str = ""
-    ) -> None:
-        if not sources:
-            return
-        ext.extra_objects += self.compiler.compile(
-            [str(source) for source in sources],
-            output_dir=str(Path(self.build_temp) / subfolder),
-            include_dirs=ext.include_dirs,
-            macros=ext.define_macros + macros,
-            extra_postargs=[
-                *LANGUAGE_FLAGS,
-                *OPTIMIZE_FLAGS,
-                *flags,
-                *os.environ.get("TINYTORCH_CFLAGS", "").split(),
-            ],
-            depends=ext.depends,
-        )
 
     def compiler_knows(self, flags: list[str]) -> bool:
         """Whether the compiler accepts all the flags, found by compiling an empty function."""
@@ -102,24 +112,21 @@ class BuildExt(build_ext):
         return True
 
 
-def lesson_flags(flags: list[str]) -> tuple[str, str]:
-    """The macro that lets a lesson say how it was compiled."""
-    return ("TT_LESSON_FLAGS", '"' + " ".join([*OPTIMIZE_FLAGS, *flags]) + '"')
+def extension() -> Extension:
+    import numpy
+
+    return Extension(
+        "tinytorch._C",
+        sources=[],
+        include_dirs=[str(CSRC), numpy.get_include()],
+        define_macros=[
+            ("NPY_NO_DEPRECATED_API", "NPY_1_25_API_VERSION"),
+            ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
+        ],
+        depends=[str(path) for path in CSRC.rglob("*.[ch]")],
+        extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
+    )
 
 
-setup(
-    ext_modules=[
-        Extension(
-            "tinytorch._C",
-            sources=[],
-            include_dirs=[str(CSRC), numpy.get_include()],
-            define_macros=[
-                ("NPY_NO_DEPRECATED_API", "NPY_1_25_API_VERSION"),
-                ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),
-            ],
-            depends=[str(header) for header in CSRC.rglob("*.[ch]")],
-            extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
-        )
-    ],
-    cmdclass={"build_ext": BuildExt},
-)
+if __name__ == "__main__":
+    setup(ext_modules=[extension()], cmdclass={"build_ext": BuildExt})

@@ -20,8 +20,8 @@ typedef enum { TT_GELU_ERF = 0, TT_GELU_TANH = 1, TT_GELU_SIGMOID = 2 } tt_gelu_
 /* Chooses the CPU level: NULL for the best there is, or the name of one this machine has. */
 tt_status tt_select_level(const char *name);
 const char *tt_level_name(void);
-/* The levels built in that this CPU can run, best first; NULL ends the list. */
-const char *const *tt_available_levels(void);
+/* The levels that were built in and that this CPU can run, best first from index 0; NULL beyond the last. */
+const char *tt_available_level(int index);
 
 int tt_get_num_threads(void);
 void tt_set_num_threads(int count); /* at least 1; the caller counts as one */
@@ -51,6 +51,26 @@ void tt_unpack_f32(size_t k, size_t n, const float *packed, float *b);
 /* y (m, n) = activation(x (m, k) @ w (k, n) + bias (n)); exactly one of w.data and packed is not NULL. */
 tt_status tt_linear_f32(size_t m, size_t n, size_t k, const float *x, tt_matrix w, const float *packed,
                         const float *bias, tt_activation activation, float *y);
+
+/* sparse -------------------------------------------------------------------------------------- */
+
+/* w (m, k) in compressed rows of blocks of r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds rows
+ * i r ... i r + r-1 (zeros beyond m); its blocks are row_pointers[i] ... row_pointers[i + 1] - 1, their columns
+ * ascending in indices (blocks), their elements in values (blocks, r). */
+typedef struct {
+    size_t m, k, r;
+    const float *values;
+    const void *indices; /* uint16_t, or int32_t when wide_indices */
+    int wide_indices;
+    const int32_t *row_pointers; /* (ceil(m / r) + 1) */
+} tt_sparse_matrix;
+
+/* c (m, n) = w @ x (k, n) */
+tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float *x, float *c);
+
+/* y (batch, m) = activation(x (batch, k) @ w.T + bias (m)); bias may be NULL. */
+tt_status tt_sparse_linear_f32(const tt_sparse_matrix *w, size_t batch, const float *x, const float *bias,
+                               tt_activation activation, float *y);
 
 /* convolution --------------------------------------------------------------------------------- */
 
@@ -156,24 +176,55 @@ tt_status tt_sgd_step_f32(size_t count, const tt_parameter *parameters, double l
 tt_status tt_adam_step_f32(size_t count, const tt_parameter *parameters, size_t step, double lr, double beta1,
                            double beta2, double eps, double weight_decay, int decoupled);
 
-/* sparse -------------------------------------------------------------------------------------- */
+/* quantization -------------------------------------------------------------------------------- */
 
-/* w (m, k) in compressed rows of blocks of r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds rows
- * i r ... i r + r-1 (zeros beyond m); its blocks are row_pointers[i] ... row_pointers[i + 1] - 1, their columns
- * ascending in indices (blocks), their elements in values (blocks, r). */
+/* Eight-bit integers that stand for (data - zero_point) * scale. */
 typedef struct {
-    size_t m, k, r;
-    const float *values;
-    const void *indices; /* uint16_t, or int32_t when wide_indices */
-    int wide_indices;
-    const int32_t *row_pointers; /* (ceil(m / r) + 1) */
-} tt_sparse_matrix;
+    const uint8_t *data;
+    int is_signed; /* int8, else uint8 */
+    float scale;
+    int zero_point;
+} tt_quantized;
 
-/* c (m, n) = w @ x (k, n) */
-tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float *x, float *c);
+/* What an INT8 layer yields: y = sums * x.scale * w_scale + bias, or that quantized anew. */
+typedef enum { TT_FLOAT32 = 0, TT_UINT8 = 1, TT_INT8 = 2 } tt_result_type;
+typedef struct {
+    tt_result_type type;
+    tt_activation activation; /* TT_NONE or TT_RELU */
+    float scale;              /* these two for TT_UINT8 and TT_INT8 */
+    int zero_point;
+    void *y;
+} tt_result;
 
-/* y (batch, m) = activation(x (batch, k) @ w.T + bias (m)); bias may be NULL. */
-tt_status tt_sparse_linear_f32(const tt_sparse_matrix *w, size_t batch, const float *x, const float *bias,
-                               tt_activation activation, float *y);
+/* q = round(x / scale) + zero_point, half to even, clamped. x (outer, axis, inner), scale and zero_point (axis).
+ * TT_BAD_VALUE when x holds NaN. */
+tt_status tt_quantize_f32(size_t outer, size_t axis, size_t inner, const float *x, const float *scale,
+                          const int32_t *zero_point, int is_signed, uint8_t *q);
+void tt_dequantize_f32(size_t outer, size_t axis, size_t inner, const uint8_t *q, int is_signed,
+                       const float *scale, const int32_t *zero_point, float *x);
+
+/* c (m, n) = a (m, k) @ b (k, n); k at most TT_MOST_PRODUCTS, so that no sum overflows. */
+enum { TT_MOST_PRODUCTS = 65536 };
+tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_is_signed, const int8_t *b,
+                         int32_t *c);
+
+/* INT8 weights packed once, w (k, n); k at most half of TT_MOST_PRODUCTS for what follows. */
+size_t tt_packed_bytes_int8(size_t k, size_t n);
+void tt_pack_int8(size_t k, size_t n, const int8_t *w, uint8_t *packed);
+void tt_unpack_int8(size_t k, size_t n, const uint8_t *packed, int8_t *w);
+
+/* y (m, n) = activation(x (m, k) @ w (k, n) + bias (n)); w_scale (n), bias may be NULL. TT_BAD_VALUE when
+ * x.scale * w_scale[j] (or that over result.scale) is not a positive float32, or a bias to be quantized is NaN. */
+tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
+                         const float *w_scale, const float *bias, tt_result result);
+
+/* The same for a convolution; packing reads outputs, channels, kernel_h, kernel_w and groups of the shape. */
+size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape);
+tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uint8_t *packed);
+tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *packed, int8_t *w);
+
+/* y (batch, outputs, out_h, out_w); padding holds x.zero_point. */
+tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed, const float *w_scale,
+                         const float *bias, tt_result result);
 
 #endif

@@ -372,3 +372,8 @@ class TestErrorsTeach:
             split(Tensor(np.zeros(5)), [2, 2])
         with pytest.raises(ValueError, match="positive"):
             split(Tensor(np.zeros(5)), 0)
+
+
+def test_joined_whole_numbers_follow_floats():
+    joined = concatenate([Tensor(np.array([1, 2])), Tensor([0.5])])
+    assert joined.dtype == np.float32 and joined.data.tolist() == [1, 2, 0.5]

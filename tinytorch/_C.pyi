@@ -179,6 +179,7 @@ def adam_step(
 
 # --- quantization ---------------------------------------------------------------------------
 # Everything below that yields integers yields the same integers on every CPU level.
+# A scale must be finite and above 0 in float32, a zero point within its dtype: ValueError.
 
 def quantize(x: F32, scale: F32, zero_point: NDArray[int32], axis: int, signed: bool, /) -> Bytes:
     """rint(x / scale) + zero_point, clamped to int8 (signed) or uint8; a true float32 division,

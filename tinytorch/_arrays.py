@@ -52,6 +52,24 @@ def whole_numbers(values: Any, what: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def index_arrays(key: Any) -> Any:
+    """An index in which tensors and lists have become arrays that NumPy can index with."""
+    if isinstance(key, tuple):
+        return tuple(index_arrays(part) for part in key)
+    if hasattr(key, "requires_grad"):
+        return key.data if key.dtype.kind == "b" else whole_numbers(key.data, "indices")
+    return np.asarray(key) if isinstance(key, list) else key
+
+
+def broadcast_error(operation: str, a: tuple[int, ...], b: tuple[int, ...]) -> ValueError:
+    """The error for two shapes that don't broadcast."""
+    return ValueError(
+        f"{operation}: these shapes do not broadcast:\n{align_shapes(a, b)}\n"
+        "Axes are compared from the last; sizes must be equal, or one of them 1. "
+        "Insert an axis with unsqueeze, or reshape one side."
+    )
+
+
 def align_shapes(*shapes: tuple[int, ...]) -> str:
     """Shapes on lines of their own, aligned at the last axis, with a mark under the last one that clashes."""
     rank = max(map(len, shapes))

@@ -81,7 +81,8 @@ def _report(options: argparse.Namespace) -> int:
     if options.json:
         print(experiments.to_json(record))
     else:
-        report.show(record, Console())
+        # Tables written to a file or a pipe need no terminal's width.
+        report.show(record, Console(width=None if sys.stdout.isatty() else 130))
     for path in written:
         print(f"wrote {path}", file=sys.stderr)
     return {"complete": EXIT_OK, "partial": EXIT_INTERRUPTED}.get(record.status, EXIT_FAILED)

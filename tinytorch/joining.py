@@ -19,6 +19,9 @@ def concatenate(tensors: Sequence[Tensor], axis: int = 0) -> Tensor:
     tensors = [as_tensor(tensor) for tensor in tensors]
     if not tensors:
         raise ValueError("concatenate: needs at least one tensor")
+    floats = [tensor.dtype for tensor in tensors if tensor.dtype.kind == "f"]
+    if floats:  # whole numbers follow them, as in arithmetic
+        tensors = [tensor if tensor.dtype.kind == "f" else tensor.astype(floats[0]) for tensor in tensors]
     try:
         data = np.concatenate([tensor._data for tensor in tensors], axis=axis)
     except ValueError:

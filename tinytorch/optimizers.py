@@ -67,24 +67,30 @@ class Optimizer:
         self.step_count += 1
         for i in ready:
             self._steps[i] += 1
-            self._prepare(i)
-        for step in sorted({self._steps[i] for i in ready}):
-            group = [i for i in ready if self._steps[i] == step]
+            self._make_writable(i)
+            self._make_buffers(i)
+        for step, dtype in sorted({(self._steps[i], self.params[i].dtype) for i in ready}):
+            group = [i for i in ready if (self._steps[i], self.params[i].dtype) == (step, dtype)]
             arrays = [self.params[i].data for i in group]
             self._update(group, arrays, [grads[i] for i in group], step)
             for i in group:
                 self.params[i].mark_changed()
 
-    def _prepare(self, i: int) -> None:
-        """Make the parameter an array that a kernel can write to, and its buffers exist."""
+    def _make_writable(self, i: int) -> None:
+        """Give parameter i an array that a kernel can write to."""
         parameter = self.params[i]
         writable = np.require(parameter.data, requirements=["C", "A", "W"])
         if writable is not parameter.data:
             parameter.data = writable
+
+    def _make_buffers(self, i: int) -> None:
+        dtype = self.params[i].dtype
         for name in self.buffers:
             buffers = getattr(self, name)
             if buffers[i] is None:
-                buffers[i] = np.zeros_like(writable)
+                buffers[i] = np.zeros_like(self.params[i].data)
+            elif buffers[i].dtype != dtype:
+                buffers[i] = buffers[i].astype(dtype)
 
     def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
         """Take one step with the parameters `group`, each for the `step`-th time."""
@@ -176,9 +182,9 @@ class SGD(Optimizer):
         if nesterov and momentum == 0:
             raise ValueError("SGD: nesterov looks ahead along the momentum, so momentum must be above 0")
 
-    def _prepare(self, i: int) -> None:
+    def _make_buffers(self, i: int) -> None:
         if self.momentum > 0:
-            super()._prepare(i)
+            super()._make_buffers(i)
 
     def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
         buffers = [self.momentum_buffers[i] for i in group] if self.momentum > 0 else None

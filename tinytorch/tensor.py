@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from ._arrays import align_shapes, as_float, divide, to_array, whole_numbers
+from ._arrays import align_shapes, as_float, broadcast_error, divide, index_arrays, to_array
 from .autograd import engine, rules
 from .autograd.engine import is_grad_enabled, record
 
@@ -38,7 +38,8 @@ class Tensor:
     Attributes
     ----------
     data : ndarray
-        May be assigned, but not between the forward and the backward computation: `backward` will object.
+        May be assigned (its dtype becomes that of the tensor), but not between forward and backward, where
+        `backward` objects (not to ``x.data[0] = 1``, which it can't see unless `mark_changed` is called).
     grad : ndarray or None
         The gradient, in the shape of `data`; `backward` adds to it.
     """
@@ -126,8 +127,7 @@ class Tensor:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if self.requires_grad and is_grad_enabled():
             raise RuntimeError(
-                "a NumPy function would lose the gradient of this tensor: use the Tensor's own operations, "
-                "or pass tensor.detach() or tensor.data"
+                "NumPy functions lose the gradient of a tensor: use its own operations, or pass .detach()"
             )
         array = self._data if dtype is None else self._data.astype(dtype, copy=False)
         return array.copy() if copy and array is self._data else array
@@ -236,10 +236,10 @@ class Tensor:
         return _binary("/", divide, rules.DivBackward, other, self)
 
     def __pow__(self, other: Any) -> Tensor:
-        return _binary("**", np.power, rules.PowBackward, self, other)
+        return _binary("**", operator.pow, rules.PowBackward, self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _binary("**", np.power, rules.PowBackward, other, self)
+        return _binary("**", operator.pow, rules.PowBackward, other, self)
 
     def __neg__(self) -> Tensor:
         return self * -1
@@ -442,7 +442,7 @@ class Tensor:
         return self.permute(*reversed(range(self.ndim)))
 
     def __getitem__(self, key: Any) -> Tensor:
-        key = _index(key)
+        key = index_arrays(key)
         return record(self._data[key], rules.SliceBackward, self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -450,13 +450,8 @@ class Tensor:
             raise RuntimeError(
                 "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
             )
-        self._data[_index(key)] = value.data if isinstance(value, Tensor) else value
+        self._data[index_arrays(key)] = value.data if isinstance(value, Tensor) else value
         self._version += 1
-
-
-# --------------------------------------------------------------------------------------------------
-# From arrays to tensors, and two operands made to fit
-# --------------------------------------------------------------------------------------------------
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -501,18 +496,5 @@ def _binary(
     except ValueError as error:
         if "broadcast" not in str(error):
             raise
-        raise ValueError(
-            f"{symbol}: these shapes do not broadcast:\n{align_shapes(a.shape, b.shape)}\n"
-            "Axes are compared from the last; sizes must be equal, or one of them 1. "
-            "Insert an axis with unsqueeze, or reshape one side."
-        ) from None
+        raise broadcast_error(symbol, a.shape, b.shape) from None
     return Tensor._wrap(data) if node is None else record(data, node, a, b)
-
-
-def _index(key: Any) -> Any:
-    """Turn tensors inside an index into arrays that NumPy can index with."""
-    if isinstance(key, tuple):
-        return tuple(_index(part) for part in key)
-    if isinstance(key, Tensor):
-        return key._data if key.dtype.kind == "b" else whole_numbers(key._data, "indices")
-    return np.asarray(key) if isinstance(key, list) else key

@@ -16,13 +16,15 @@ How a race is run, and why:
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import importlib.metadata
 import itertools
 import math
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,20 +44,23 @@ MAX_ROUNDS = 200
 # ---- records ----
 
 
-def _measured_log(logs: np.ndarray, unit: str, confidence: float) -> Measured:
-    """Median of a positive quantity, given by its logarithms, with its interval."""
-    low, high = intervals.interval(logs, confidence)
+def measured(samples: Sequence[float] | np.ndarray, unit: str, confidence: float = CONFIDENCE) -> Measured:
+    """The median of positive samples, such as times or ratios, with its interval (on a logarithmic scale)."""
+    logs = np.log(np.asarray(samples, dtype=np.float64))
     value = math.exp(float(np.median(logs)))
     if logs.size == 1:
         return Measured(value, unit)
+    low, high = intervals.interval(logs, confidence)
     return Measured(value, unit, math.exp(low), math.exp(high), logs.size)
 
 
 def machine() -> dict[str, Any]:
     """What a timing depends on: CPU, its level, threads, versions. No host and no user."""
-    import tinytorch
-
     info = kernels.cpu_info()
+    try:
+        version = importlib.metadata.version("tinytorch")
+    except importlib.metadata.PackageNotFoundError:  # used from a folder, without installing it
+        version = "not installed"
     return {
         "cpu": info.get("model", ""),
         "architecture": platform.machine(),
@@ -65,7 +70,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "tinytorch": getattr(tinytorch, "__version__", "unknown"),
+        "tinytorch": version,
     }
 
 
@@ -105,16 +110,16 @@ class Races:
 
     def time(self, name: str) -> Measured:
         """Seconds for one call."""
-        return _measured_log(np.log(self.seconds[name]), "s", self.confidence)
+        return measured(self.seconds[name], "s", self.confidence)
 
     def rate(self, name: str, work: float, unit: str) -> Measured:
         """`work` for one call (in the unit's numerator: 1e9 operations for GFLOP/s) divided by its time."""
-        return _measured_log(math.log(work) - np.log(self.seconds[name]), unit, self.confidence)
+        return measured(work / np.asarray(self.seconds[name]), unit, self.confidence)
 
     def between(self, baseline: str, contender: str) -> Race:
         """The race of `contender` against `baseline`, from the rounds that both ran in."""
         seconds = (self.seconds[baseline], self.seconds[contender])
-        ratio = _measured_log(np.log(seconds[0]) - np.log(seconds[1]), "×", self.confidence)
+        ratio = measured(np.divide(*seconds), "×", self.confidence)
         return Race(
             (baseline, contender),
             seconds,
@@ -164,13 +169,15 @@ def _calibrate(call: Call, sample_seconds: float, clock: Clock) -> tuple[int, fl
     """How many calls fill one sample, and how long that took; also warms the call up."""
     target = sample_seconds * 1e9
     repeats = 1
-    _elapsed(call, 1, clock)
+    nanoseconds = _elapsed(call, 1, clock)
     while True:
-        nanoseconds = _elapsed(call, repeats, clock)
+        # The shorter of two: a call that was interrupted must not pass for a long one.
+        nanoseconds = min(nanoseconds, _elapsed(call, repeats, clock))
         if nanoseconds >= target or repeats >= 2**20:
             return repeats, nanoseconds / 1e9
         grow = target / max(nanoseconds, 1) * 1.1
         repeats = max(repeats + 1, math.ceil(repeats * min(grow, 16.0)))
+        nanoseconds = _elapsed(call, repeats, clock)
 
 
 def race_many(
@@ -393,8 +400,11 @@ def locate(
     n = sum(len(logs) for logs in ratios)
     ordered = tuple(races[size] for size in sizes)
 
+    whole = all(float(size).is_integer() for size in sizes)
+
     def size_at(position: float) -> float:
-        return float(np.exp(position)) if scale == "log" else float(position)
+        size = float(np.exp(position)) if scale == "log" else float(position)
+        return float(math.ceil(size - 1e-9)) if whole else size
 
     if math.isinf(high) and high < 0:
         return Breakeven(tuple(sizes), ordered, "always", Measured(sizes[0], unit, n=n, bound="≤"))
@@ -435,12 +445,10 @@ def _best_rate(run: Callable[[int], float], unit: str, seconds: float, clock: Cl
     """Best of several runs, for whatever disturbs a ceiling lowers it. The interval spans median to best."""
     amount = 1
     while True:
-        start = clock()
-        run(amount)
-        elapsed = clock() - start
-        if elapsed >= seconds * 1e9 / 20 or amount >= 2**40:
+        elapsed = min(_elapsed(functools.partial(run, amount), 1, clock) for _ in range(3))
+        if elapsed >= seconds * 1e9 / 60 or amount >= 2**40:
             break
-        amount *= 2 if elapsed < 1000 else max(2, min(int(seconds * 1e9 / 15 / elapsed), 1000))
+        amount *= 2 if elapsed < 1000 else max(2, min(int(seconds * 1e9 / 50 / elapsed), 1000))
     rates: list[float] = []
     with _collector_off():
         deadline = clock() + seconds * 1e9
@@ -460,21 +468,13 @@ def measure_peak(threads: int = 1, *, seconds: float = 0.3, clock: Clock = time.
     threads : int
         How many run at once.
     """
-    if threads == 1:
-        return _best_rate(kernels.run_fma, "GFLOP/s", seconds, clock)
-
-    def run(iterations: int) -> float:
-        done: list[float] = []
-        workers = [
-            threading.Thread(target=lambda: done.append(kernels.run_fma(iterations))) for _ in range(threads)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return sum(done)
-
-    return _best_rate(run, "GFLOP/s", seconds, clock)
+    with ThreadPoolExecutor(threads) as pool:
+        return _best_rate(
+            lambda iterations: sum(pool.map(kernels.run_fma, [iterations] * threads)),
+            "GFLOP/s",
+            seconds,
+            clock,
+        )
 
 
 def measure_bandwidth(

@@ -138,23 +138,19 @@ class Trainer:
         self._set_mode(training=True)
         if self.scheduler is not None:
             self.optimizer.lr = self.scheduler.get_lr(self.epoch)
-        if hasattr(
-            loader, "epoch"
-        ):  # a resumed run must see the order of this epoch, not of its own first one
-            loader.epoch = self.epoch
+        if hasattr(loader, "epoch"):
+            loader.epoch = self.epoch  # so that a resumed run sees the orders of the epochs to come
         self.optimizer.zero_grad()
         total, samples, waiting = 0.0, 0, 0
         batches = self._progress(loader, f"epoch {self.epoch + 1}")
         for number, batch in enumerate(batches, 1):
             inputs, targets = _pair(batch)
             loss = self.loss_fn(self.model.forward(inputs), targets)
-            value = _finite(loss, number)
-            loss.backward(np.full(loss.shape, len(inputs)))
-            total, samples, waiting = (
-                total + value * len(inputs),
-                samples + len(inputs),
-                waiting + len(inputs),
-            )
+            total += _finite(loss, number) * len(inputs)
+            samples += len(inputs)
+            weight = len(inputs) if accumulation_steps > 1 else 1
+            loss.backward(np.full(loss.shape, weight))
+            waiting += weight
             if number % accumulation_steps == 0:
                 self._step(waiting)
                 waiting = 0

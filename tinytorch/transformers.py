@@ -221,9 +221,9 @@ class GPT(Module):
         ids = ids[None] if ids.ndim == 1 else ids
         self._check_generation(ids, max_new_tokens, temperature, top_k)
         rng = np.random.default_rng(seed)
-        cache = self._new_cache(batch_size=len(ids)) if use_cache else None
         sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
         sequence[:, : ids.shape[1]] = ids
+        cache = self._new_cache(*sequence.shape) if use_cache else None
         read = 0  # how many positions the cache holds
         with packed_weights(self):
             for length in range(ids.shape[1], sequence.shape[1]):
@@ -232,9 +232,9 @@ class GPT(Module):
                 read = length if use_cache else 0
         return from_numpy(sequence)
 
-    def _new_cache(self, batch_size: int) -> kernels.KVCache:
+    def _new_cache(self, batch_size: int, length: int) -> kernels.KVCache:
         head_dim = self.embed_dim // self.num_heads
-        return kernels.KVCache(batch_size, self.max_seq_len, self.num_layers, self.num_heads, head_dim)
+        return kernels.KVCache(batch_size, length, self.num_layers, self.num_heads, head_dim)
 
     def _checked(self, tokens: Any, start: int) -> NDArray[np.int64]:
         """Return ids (B, T) that this model can read from position `start` on."""

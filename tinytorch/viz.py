@@ -161,13 +161,14 @@ def bars(
             errors = np.maximum([y - group["low"], np.asarray(group["high"]) - y], 0)
         middle = places + (index - (len(series) - 1) / 2) * thickness
         axes.barh(middle, y, thickness, color=color, label=group["name"], xerr=errors, ecolor=INK)
-        for place, value in zip(middle, y, strict=True):
+        ends = y if group.get("high") is None else np.maximum(y, group["high"])
+        for place, value, end in zip(middle, y, ends, strict=True):
             axes.annotate(
-                f" {value:.3g}",
-                (value, place),
+                f"{value:.3g}",
+                (end, place),
                 va="center",
                 fontsize=8,
-                xytext=(3, 0),
+                xytext=(4, 0),
                 textcoords="offset points",
             )
     if level is not None:

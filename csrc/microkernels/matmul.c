@@ -2,16 +2,17 @@
 #include "microkernels/matmul.h"
 #include "microkernels/vec.h"
 
-/* MR x NV vectors of accumulators, NV vectors of b and one broadcast of a are live in the inner loop.
- * kc x nr of b is to stay in L1 beside the panel of a that streams past; mc x kc of a in half of L2. */
+/* MR x NV vectors of accumulators, NV vectors of b and one broadcast of a are live in the inner loop. A panel
+ * of a (MR x KC) takes most of L1 and meets every panel of b; the longer KC, the more rarely c is read and
+ * written again. MC is what a worker takes at a time: it stays in L2. KC x NC of b stays in L3. */
 #if defined(TT_LEVEL_AVX512) /* 32 registers: 12 x 2 + 2 + 1 */
-enum { MR = 12, NV = 2, MC = 240, KC = 256, NC = 4096 };
+enum { MR = 12, NV = 2, MC = 120, KC = 512, NC = 4096 };
 #elif defined(TT_LEVEL_AVX2) /* 16 registers: 6 x 2 + 2 + 1 */
-enum { MR = 6, NV = 2, MC = 240, KC = 256, NC = 4096 };
+enum { MR = 6, NV = 2, MC = 120, KC = 512, NC = 4096 };
 #elif defined(TT_LEVEL_NEON) /* 32 registers: 8 x 3 + 3 + 1 */
-enum { MR = 8, NV = 3, MC = 128, KC = 256, NC = 3072 };
+enum { MR = 8, NV = 3, MC = 128, KC = 512, NC = 3072 };
 #else /* 16 SSE registers at best; the compiler makes vectors of the four columns where it can */
-enum { MR = 4, NV = 4, MC = 128, KC = 256, NC = 2048 };
+enum { MR = 4, NV = 4, MC = 128, KC = 512, NC = 2048 };
 #endif
 
 enum { NR = NV * VF_N };
@@ -66,4 +67,5 @@ static void tile(size_t kc, const float *a, const float *b, float *c, size_t c_r
 #undef ROWS
 }
 
-const tt_matmul_kernels TT_FOR_LEVEL(tt_matmul) = {tile, MR, NR, MC, KC, NC};
+const tt_matmul_kernels TT_FOR_LEVEL(tt_matmul) = {
+    tile, &TT_FOR_LEVEL(tt_matmul_direct), TT_FOR_LEVEL(tt_transpose), MR, NR, MC, KC, NC};

@@ -10,15 +10,32 @@
 #ifndef TT_MATMUL_KERNELS_H
 #define TT_MATMUL_KERNELS_H
 
+#include "microkernels/transpose.h"
+
 #include <stddef.h>
+
+/* Products of operands that are not packed, for any m, n and k (matmul_direct.c). */
+typedef struct {
+    /* c (m, n) = a @ b, or += when `accumulate`; a (m, k) has any strides, the rows of b (k, n) are contiguous. */
+    void (*rows)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, size_t a_column_stride,
+                 const float *b, size_t b_row_stride, float *c, size_t c_row_stride, int accumulate);
+    /* c (m, n) = a @ b; the rows of a and the columns of b are contiguous. For few rows. */
+    void (*columns)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, const float *b,
+                    size_t b_column_stride, float *c, size_t c_row_stride);
+} tt_matmul_direct_kernels;
+
+extern const tt_matmul_direct_kernels tt_matmul_direct_scalar, tt_matmul_direct_avx2, tt_matmul_direct_avx512,
+    tt_matmul_direct_neon;
 
 typedef void tt_matmul_tile(size_t kc, const float *a, const float *b, float *c, size_t c_row_stride, size_t m,
                             size_t n, int accumulate);
 
 typedef struct {
     tt_matmul_tile *tile;
+    const tt_matmul_direct_kernels *direct;
+    tt_transpose_function *transpose; /* for packing an operand whose panels run across its memory */
     size_t mr, nr;     /* the tile: its accumulators fill the registers */
-    size_t mc, kc, nc; /* the blocks: mc x kc of a stays in L2, kc x nr of b in L1, kc x nc of b in L3 */
+    size_t mc, kc, nc; /* the blocks: mc x kc of a at a time, against kc x nc of b */
 } tt_matmul_kernels;
 
 extern const tt_matmul_kernels tt_matmul_scalar, tt_matmul_avx2, tt_matmul_avx512, tt_matmul_neon;

@@ -10,6 +10,7 @@
 #include "microkernels/int4.h"
 #include "microkernels/int8.h"
 #include "microkernels/matmul.h"
+#include "microkernels/quantize.h"
 #include "microkernels/sparse.h"
 #include "microkernels/vector.h"
 
@@ -22,6 +23,7 @@ typedef struct {
     const tt_attention_kernels *attention;
     const tt_vector_kernels *vector;
     const tt_lesson_kernels *lessons;
+    const tt_quantize_kernels *quantize;
 } tt_microkernels;
 
 #endif

@@ -22,8 +22,8 @@ TT_INLINE size_t index_at(const void *indices, const int wide, size_t i)
  * splits each sum into `chains`, lest each addition wait for the last one. */
 TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide, size_t r, const float *values,
                               const void *indices, size_t first, size_t last, const float *x,
-                              size_t x_row_stride, size_t stored, size_t n, float *c, size_t c_row_stride,
-                              int accumulate)
+                              size_t x_row_stride, size_t stored, size_t n, const float *start,
+                              size_t start_row_stride, float *c, size_t c_row_stride)
 {
     const size_t chains = rows * nv >= 4 ? 1 : 4 / (rows * nv);
     vf sum[4][4][8];
@@ -55,13 +55,14 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
         if (i >= stored) break;
         TT_UNROLL for (size_t v = 0; v < nv; v++) {
             float *out = c + i * c_row_stride + v * VF_N;
+            const float *before = start ? start + i * start_row_stride + v * VF_N : NULL;
             size_t left = n - v * VF_N;
             vf total = sum[0][i][v];
             TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
             if (left >= VF_N)
-                vf_store(out, accumulate ? vf_add(vf_load(out), total) : total);
+                vf_store(out, before ? vf_add(vf_load(before), total) : total);
             else
-                vf_store_n(out, accumulate ? vf_add(vf_load_n(out, left), total) : total, left);
+                vf_store_n(out, before ? vf_add(vf_load_n(before, left), total) : total, left);
         }
     }
 }
@@ -69,14 +70,14 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
 /* One block row (or four rows of it), strip after strip; the last columns take narrower strips. */
 TT_INLINE void multiply_block_row(const size_t rows, const size_t strip, const int wide, size_t r,
                                   const float *values, const void *indices, size_t first, size_t last,
-                                  const float *x, size_t x_row_stride, size_t stored, size_t n, float *c,
-                                  size_t c_row_stride, int accumulate)
+                                  const float *x, size_t x_row_stride, size_t stored, size_t n,
+                                  const float *start, size_t start_row_stride, float *c, size_t c_row_stride)
 {
     for (size_t j = 0; j < n;) {
         size_t vectors = (n - j + VF_N - 1) / VF_N, taken = 1;
 #define STRIP(nv)                                                                                            \
-    multiply_strip(rows, nv, wide, r, values, indices, first, last, x + j, x_row_stride, stored, n - j, c + j, \
-                   c_row_stride, accumulate);                                                                \
+    multiply_strip(rows, nv, wide, r, values, indices, first, last, x + j, x_row_stride, stored, n - j,      \
+                   start ? start + j : NULL, start_row_stride, c + j, c_row_stride);                         \
     taken = nv
         if (strip >= 8 && vectors >= 8) {
             STRIP(8);
@@ -93,26 +94,28 @@ TT_INLINE void multiply_block_row(const size_t rows, const size_t strip, const i
 }
 
 TT_INLINE void multiply_rows(const size_t rows, const size_t strip, const int wide, const tt_block_rows *w,
-                             const float *x, size_t x_row_stride, size_t n, float *c, size_t c_row_stride,
-                             int accumulate)
+                             const float *x, size_t x_row_stride, size_t n, const float *start,
+                             size_t start_row_stride, float *c, size_t c_row_stride)
 {
-    for (size_t row = 0; row < w->m; row += rows) {
-        size_t block_row = row / w->r, inside = row % w->r;
-        size_t stored = w->m - row < rows ? w->m - row : rows;
-        multiply_block_row(rows, strip, wide, w->r, w->values + inside, w->indices, (size_t)w->first[block_row],
-                           (size_t)w->last[block_row], x, x_row_stride, stored, n, c + row * c_row_stride,
-                           c_row_stride, accumulate);
+    const size_t r = rows < 4 ? rows : w->r;
+    for (size_t i = 0, row = 0; row < w->m; i++) {
+        size_t first = (size_t)w->first[i], last = (size_t)w->last[i];
+        for (size_t inside = 0; inside < r && row < w->m; inside += rows, row += rows)
+            multiply_block_row(rows, strip, wide, r, w->values + inside, w->indices, first, last, x, x_row_stride,
+                               w->m - row < rows ? w->m - row : rows, n,
+                               start ? start + row * start_row_stride : NULL, start_row_stride,
+                               c + row * c_row_stride, c_row_stride);
     }
 }
 
-static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, float *c,
-                     size_t c_row_stride, int accumulate)
+static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, const float *start,
+                     size_t start_row_stride, float *c, size_t c_row_stride)
 {
-#define ROWS(rows, strip)                                                                 \
-    if (w->wide)                                                                          \
-        multiply_rows(rows, strip, 1, w, x, x_row_stride, n, c, c_row_stride, accumulate); \
-    else                                                                                  \
-        multiply_rows(rows, strip, 0, w, x, x_row_stride, n, c, c_row_stride, accumulate)
+#define ROWS(rows, strip)                                                                              \
+    if (w->wide)                                                                                       \
+        multiply_rows(rows, strip, 1, w, x, x_row_stride, n, start, start_row_stride, c, c_row_stride); \
+    else                                                                                               \
+        multiply_rows(rows, strip, 0, w, x, x_row_stride, n, start, start_row_stride, c, c_row_stride)
     if (w->r == 1) {
         ROWS(1, STRIP_1);
     } else if (w->r == 2) {

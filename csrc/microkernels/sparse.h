@@ -19,9 +19,10 @@ typedef struct {
 } tt_block_rows;
 
 typedef struct {
-    /* c (m, n) = w @ x, or c += w @ x. Rows of x can be read up to n rounded up to whole vectors. */
-    void (*multiply)(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, float *c,
-                     size_t c_row_stride, int accumulate);
+    /* c (m, n) = start + w @ x, where NULL starts from 0 and start may be c. Rows of x can be read up to n
+     * rounded up to whole vectors. */
+    void (*multiply)(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, const float *start,
+                     size_t start_row_stride, float *c, size_t c_row_stride);
     /* y (m) = w @ x (k) */
     void (*multiply_vector)(const tt_block_rows *w, const float *x, float *y);
     tt_transpose_function *transpose;

@@ -29,7 +29,11 @@
 #define TT_UNROLL
 #else
 #define TT_INLINE static inline __attribute__((always_inline, unused))
+#if defined(__clang__)
+#define TT_UNROLL _Pragma("clang loop unroll(full)") /* Clang takes GCC's pragma too late to keep arrays in registers */
+#else
 #define TT_UNROLL _Pragma("GCC unroll 16")
+#endif
 #endif
 
 #if defined(TT_LEVEL_AVX512)

@@ -15,6 +15,10 @@
 static void fill_from_matrix(const float *data, size_t along, size_t across, size_t kc, size_t count,
                              size_t width, float *panel)
 {
+    if (along == 1) {
+        tt_kernels()->matmul->transpose(count, kc, data, across, panel, width, width);
+        return;
+    }
     if (count < width) memset(panel, 0, kc * width * sizeof *panel);
     if (across == 1) {
         for (size_t d = 0; d < kc; d++) memcpy(panel + d * width, data + d * along, count * sizeof *panel);
@@ -110,10 +114,11 @@ static void multiply_block(void *context, size_t index, int worker)
     int accumulate = out->accumulate || job->pc > 0;
     int finish = job->pc + kc == job->k && (out->row_bias || out->column_bias || out->activation);
 
-    for (size_t j = first_column; j < last_column; j += nr) {
-        size_t n = tt_min(nr, last_column - j);
-        for (size_t i = 0; i < mc; i += mr) {
-            size_t m = tt_min(mr, mc - i);
+    /* Columns innermost: a panel of a stays in L1, b streams past it, and c is written along its rows. */
+    for (size_t i = 0; i < mc; i += mr) {
+        size_t m = tt_min(mr, mc - i);
+        for (size_t j = first_column; j < last_column; j += nr) {
+            size_t n = tt_min(nr, last_column - j);
             float *c = out->c + (ic + i) * out->row_stride + job->jc + j;
             job->kernels->tile(kc, a + i * kc, b + j * kc, c, out->row_stride, m, n, accumulate);
             if (finish)
@@ -168,6 +173,12 @@ tt_status tt_matmul_driver(size_t m, size_t n, size_t k, tt_operand a, tt_operan
     return TT_OK;
 }
 
+tt_status tt_matmul_matrices(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out)
+{
+    if (tt_matmul_is_direct(m, n, k, a, b)) return tt_matmul_direct(m, n, k, a, b, out);
+    return tt_matmul_driver(m, n, k, tt_rows_of(&a), tt_columns_of(&b), out);
+}
+
 /* ---- the API ---- */
 
 typedef struct {
@@ -186,7 +197,7 @@ static void multiply_one(void *context, size_t index, int worker)
     a.data += index * job->a_step;
     b.data += index * job->b_step;
     tt_output out = {.c = job->c + index * job->m * job->n, .row_stride = job->n};
-    tt_status status = tt_matmul_driver(job->m, job->n, job->k, tt_rows_of(&a), tt_columns_of(&b), out);
+    tt_status status = tt_matmul_matrices(job->m, job->n, job->k, a, b, out);
     if (status != TT_OK) atomic_store(&job->status, status);
 }
 
@@ -224,8 +235,7 @@ tt_status tt_linear_f32(size_t m, size_t n, size_t k, const float *x, tt_matrix 
                         const float *bias, tt_activation activation, float *y)
 {
     tt_matrix rows = {x, k, 1};
-    tt_operand b = tt_columns_of(&w);
-    b.packed = packed;
     tt_output out = {.c = y, .row_stride = n, .column_bias = bias, .activation = activation};
-    return tt_matmul_driver(m, n, k, tt_rows_of(&rows), b, out);
+    if (!packed) return tt_matmul_matrices(m, n, k, rows, w, out);
+    return tt_matmul_driver(m, n, k, tt_rows_of(&rows), (tt_operand){.packed = packed}, out);
 }

@@ -26,7 +26,14 @@ typedef struct {
     tt_activation activation;
 } tt_output;
 
-/* c (m, n) = a (m, k) @ b (k, n). */
+/* c (m, n) = a (m, k) @ b (k, n) for matrices in memory, packed or read in place, whichever is faster. */
+tt_status tt_matmul_matrices(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out);
+
+/* The same, read in place (matmul_direct.c), and whether that is the faster way. */
+int tt_matmul_is_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b);
+tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out);
+
+/* The same for any operands, packed block by block. */
 tt_status tt_matmul_driver(size_t m, size_t n, size_t k, tt_operand a, tt_operand b, tt_output out);
 
 tt_operand tt_rows_of(const tt_matrix *a);    /* a matrix as the left operand */

@@ -16,8 +16,9 @@ static int choose_level(void)
     if (name && !*name) name = NULL;
     if (tt_select_level(name) == TT_OK) return 0;
     PyObject *levels = PyUnicode_FromString("");
-    for (const char *const *level = tt_available_levels(); levels && *level; level++) {
-        PyObject *longer = PyUnicode_FromFormat("%U %s", levels, *level);
+    const char *level;
+    for (int i = 0; levels && (level = tt_available_level(i)); i++) {
+        PyObject *longer = PyUnicode_FromFormat("%U %s", levels, level);
         Py_SETREF(levels, longer);
     }
     if (levels)

@@ -30,8 +30,9 @@ static PyObject *levels(PyObject *module, PyObject *unused)
 {
     (void)module, (void)unused;
     PyObject *list = PyList_New(0);
-    for (const char *const *name = tt_available_levels(); list && *name; name++) {
-        PyObject *string = PyUnicode_FromString(*name);
+    const char *name;
+    for (int i = 0; list && (name = tt_available_level(i)); i++) {
+        PyObject *string = PyUnicode_FromString(name);
         if (!string || PyList_Append(list, string) < 0) Py_CLEAR(list);
         Py_XDECREF(string);
     }

@@ -4,30 +4,31 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* Best first. A level without kernels of its own for a family names those of the level below. */
+/* A level by its name, that of its float kernels and that of its integer kernels. */
+#define LEVEL(name, floats, integers)                                                                     \
+    {                                                                                                     \
+        #name, &tt_matmul_##floats, &tt_int8_##integers, &tt_int4_##floats, &tt_sparse_##floats,          \
+            &tt_attention_##floats, &tt_vector_##floats, &tt_lesson_##floats, &tt_quantize_##floats       \
+    }
+
+/* Best first. */
 static const tt_microkernels levels[] = {
 #ifdef TT_HAVE_VNNI
-    {"vnni", &tt_matmul_avx512, &tt_int8_vnni, &tt_int4_avx512, &tt_sparse_avx512, &tt_attention_avx512,
-     &tt_vector_avx512, &tt_lesson_avx512},
+    LEVEL(vnni, avx512, vnni),
 #endif
 #ifdef TT_HAVE_AVX512
-    {"avx512", &tt_matmul_avx512, &tt_int8_avx512, &tt_int4_avx512, &tt_sparse_avx512, &tt_attention_avx512,
-     &tt_vector_avx512, &tt_lesson_avx512},
+    LEVEL(avx512, avx512, avx512),
 #endif
 #ifdef TT_HAVE_AVX2
-    {"avx2", &tt_matmul_avx2, &tt_int8_avx2, &tt_int4_avx2, &tt_sparse_avx2, &tt_attention_avx2,
-     &tt_vector_avx2, &tt_lesson_avx2},
+    LEVEL(avx2, avx2, avx2),
 #endif
 #ifdef TT_HAVE_NEONDOT
-    {"neondot", &tt_matmul_neon, &tt_int8_neondot, &tt_int4_neon, &tt_sparse_neon, &tt_attention_neon,
-     &tt_vector_neon, &tt_lesson_neon},
+    LEVEL(neondot, neon, neondot),
 #endif
 #ifdef TT_HAVE_NEON
-    {"neon", &tt_matmul_neon, &tt_int8_neon, &tt_int4_neon, &tt_sparse_neon, &tt_attention_neon,
-     &tt_vector_neon, &tt_lesson_neon},
+    LEVEL(neon, neon, neon),
 #endif
-    {"scalar", &tt_matmul_scalar, &tt_int8_scalar, &tt_int4_scalar, &tt_sparse_scalar, &tt_attention_scalar,
-     &tt_vector_scalar, &tt_lesson_scalar},
+    LEVEL(scalar, scalar, scalar),
 };
 
 enum { LEVELS = sizeof levels / sizeof levels[0] };
@@ -57,11 +58,9 @@ const tt_microkernels *tt_kernels(void)
 
 const char *tt_level_name(void) { return tt_kernels()->name; }
 
-const char *const *tt_available_levels(void)
+const char *tt_available_level(int index)
 {
-    static const char *names[LEVELS + 1];
-    int count = 0;
     for (int i = 0; i < LEVELS; i++)
-        if (tt_cpu_has(levels[i].name)) names[count++] = levels[i].name;
-    return names;
+        if (tt_cpu_has(levels[i].name) && index-- == 0) return levels[i].name;
+    return NULL;
 }

@@ -28,7 +28,6 @@ typedef CONDITION_VARIABLE tt_condition;
 #define TT_MUTEX_INITIALIZER SRWLOCK_INIT
 #define TT_CONDITION_INITIALIZER CONDITION_VARIABLE_INIT
 #define TT_THREAD_FUNCTION(name, argument) DWORD WINAPI name(LPVOID argument)
-#define TT_THREAD_RETURN return 0
 
 static inline void tt_lock(tt_mutex *mutex) { AcquireSRWLockExclusive(mutex); }
 static inline int tt_try_lock(tt_mutex *mutex) { return TryAcquireSRWLockExclusive(mutex) != 0; }
@@ -54,7 +53,6 @@ typedef pthread_cond_t tt_condition;
 #define TT_MUTEX_INITIALIZER PTHREAD_MUTEX_INITIALIZER
 #define TT_CONDITION_INITIALIZER PTHREAD_COND_INITIALIZER
 #define TT_THREAD_FUNCTION(name, argument) void *name(void *argument)
-#define TT_THREAD_RETURN return NULL
 
 static inline void tt_lock(tt_mutex *mutex) { pthread_mutex_lock(mutex); }
 static inline int tt_try_lock(tt_mutex *mutex) { return pthread_mutex_trylock(mutex) == 0; }

@@ -1,35 +1,37 @@
 /* A small thread pool. No thread starts before the first parallel call; the caller always works too.
  *
  * Work is handed out index by index from one atomic counter, so a slow worker only delays its own piece.
- * Which worker computes a piece never changes the result: pieces write to separate places. */
+ * Which worker computes a piece never changes the result: pieces write to separate places. A helper that
+ * wakes after the work is gone is not waited for, so a busy machine costs no more than the lost help. */
 #include "runtime/platform_threads.h"
 #include "runtime/runtime.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { MOST_WORKERS = 256, SPINS = 2000 /* a few microseconds: shorter than waking a sleeping thread */ };
+/* Spinning lasts some tens of microseconds at most, about what waking a sleeping thread costs. */
+enum { MOST_WORKERS = 256, SPINS = 2000 };
 
 /* Handing work to a sleeping thread costs some microseconds: the time of about this many operations. */
 static const double OPERATIONS_WORTH_A_WORKER = 1e5;
 
 static atomic_int wanted_workers = 1;
 
-/* One parallel call at a time owns the pool. Everything below is written by the owner while the helpers are
- * parked (under `lock`), except the counters. */
+/* One parallel call at a time owns the pool. It writes the job, under `lock`, while no helper is inside. */
 static tt_mutex owner_lock = TT_MUTEX_INITIALIZER;
 static tt_mutex lock = TT_MUTEX_INITIALIZER;
 static tt_condition work_arrived = TT_CONDITION_INITIALIZER;
 static tt_condition work_done = TT_CONDITION_INITIALIZER;
 static int helpers_started;
-static atomic_uint generation;   /* counts parallel calls; a helper waits for it to change */
-static atomic_int helpers_busy;  /* helpers that still have to finish this call */
+static atomic_uint generation;     /* counts parallel calls; changed under `lock` */
+static atomic_int helpers_inside;  /* that have joined the call at hand; changed under `lock` */
 
 static struct {
     tt_task *task;
     void *context;
     size_t count;
     int workers;
+    int open; /* whether a helper may still join */
 } job;
 static atomic_size_t next_index;
 
@@ -60,29 +62,29 @@ static void work(int worker)
     inside_task = 0;
 }
 
-static void help(int worker, unsigned seen)
+static void help(int worker)
 {
-    for (;;) {
-        for (int spin = 0; spin < SPINS && atomic_load(&generation) == seen; spin++) tt_pause();
+    for (unsigned served = 0;;) {
+        for (int spin = 0; spin < SPINS && atomic_load(&generation) == served; spin++) tt_pause();
         tt_lock(&lock);
-        while (atomic_load(&generation) == seen) tt_wait(&work_arrived, &lock);
+        while (!job.open || worker >= job.workers || atomic_load(&generation) == served)
+            tt_wait(&work_arrived, &lock);
+        served = atomic_load(&generation);
+        atomic_fetch_add(&helpers_inside, 1);
         tt_unlock(&lock);
-        seen = atomic_load(&generation);
-        if (worker < job.workers) work(worker);
-        if (atomic_fetch_sub(&helpers_busy, 1) == 1) {
-            tt_lock(&lock);
-            tt_signal_all(&work_done);
-            tt_unlock(&lock);
-        }
+
+        work(worker);
+
+        tt_lock(&lock);
+        if (atomic_fetch_sub(&helpers_inside, 1) == 1) tt_signal_all(&work_done);
+        tt_unlock(&lock);
     }
 }
 
-static unsigned first_seen; /* the generation that a helper being started has already missed */
-
 static TT_THREAD_FUNCTION(helper_main, argument)
 {
-    help((int)(intptr_t)argument, first_seen);
-    TT_THREAD_RETURN;
+    help((int)(intptr_t)argument);
+    return 0;
 }
 
 #if !defined(_WIN32)
@@ -90,7 +92,6 @@ static TT_THREAD_FUNCTION(helper_main, argument)
 static void forget_helpers(void)
 {
     helpers_started = 0;
-    atomic_store(&helpers_busy, 0);
     tt_reset_mutex(&owner_lock);
     tt_reset_mutex(&lock);
     tt_reset_condition(&work_arrived);
@@ -108,7 +109,6 @@ static void start_helpers(int workers)
     static int fork_handled;
     if (!fork_handled) fork_handled = pthread_atfork(hold_pool, free_pool, forget_helpers) == 0;
 #endif
-    first_seen = atomic_load(&generation);
     while (helpers_started < workers - 1) {
         if (tt_start_thread(helper_main, (void *)(intptr_t)(helpers_started + 1)) != 0) break;
         helpers_started++;
@@ -128,17 +128,20 @@ void tt_parallel_for(int workers, size_t count, tt_task *task, void *context)
     job.context = context;
     job.count = count;
     job.workers = workers;
+    job.open = 1;
     atomic_store(&next_index, 0);
-    atomic_store(&helpers_busy, helpers_started);
     atomic_fetch_add(&generation, 1);
     tt_signal_all(&work_arrived);
     tt_unlock(&lock);
 
     work(0);
 
-    for (int spin = 0; spin < SPINS && atomic_load(&helpers_busy); spin++) tt_pause();
     tt_lock(&lock);
-    while (atomic_load(&helpers_busy)) tt_wait(&work_done, &lock);
+    job.open = 0;
+    tt_unlock(&lock);
+    for (int spin = 0; spin < SPINS && atomic_load(&helpers_inside); spin++) tt_pause();
+    tt_lock(&lock);
+    while (atomic_load(&helpers_inside)) tt_wait(&work_done, &lock);
     tt_unlock(&lock);
     tt_unlock(&owner_lock);
 }

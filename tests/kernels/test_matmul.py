@@ -1,5 +1,8 @@
 """matmul, linear and packed weights: values, layouts, broadcasting, and how mistakes are told."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -200,6 +203,14 @@ class TestPackedMatrix:
         expected = w.copy()
         w[:] = 0
         np.testing.assert_array_equal(packed.unpack(), expected)
+
+    @pytest.mark.parametrize("clone", [copy.deepcopy, lambda packed: pickle.loads(pickle.dumps(packed))])
+    def test_can_be_copied_and_pickled(self, clone):
+        w, filters = randn(5, 40), randn(6, 2, 3, 3)
+        np.testing.assert_array_equal(clone(kernels.pack(w)).unpack(), w)
+        packed = clone(kernels.pack(filters, groups=3))
+        np.testing.assert_array_equal(packed.unpack(), filters)
+        assert packed.groups == 3
 
     def test_takes_a_transposed_a(self):
         a, b = whole(4, 3), whole(4, 5)

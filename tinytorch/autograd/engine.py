@@ -2,7 +2,7 @@
 
 An operation on tensors computes its result with NumPy or a kernel, then calls `record`. If a gradient will
 be wanted, `record` attaches a `Function` to the result: a node that remembers what its derivative needs
-and where each gradient goes next. `backward` walks these nodes from the loss to the parameters, each of them once.
+and where each gradient goes next. `backward` walks these nodes from the loss to the parameters, each once.
 
 This room lies below `tinytorch.tensor` and never imports it: here, a tensor is anything with `requires_grad`.
 """

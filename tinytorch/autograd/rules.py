@@ -6,6 +6,7 @@ sums it back.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,11 +63,11 @@ class PowBackward(Function):
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = (tensor.data for tensor in self.saved_tensors)
         da = db = None
-        if self.needs_input_grad[0]:  # a⁰ is constant, also at a = 0 where the formula gives 0·∞
-            da = grad * np.where(b == 0, 0, b * np.power(a, np.where(b == 0, 1, b - 1)))
+        if self.needs_input_grad[0]:  # a⁰ is constant, also at a = 0 where b·aᵇ⁻¹ gives 0·∞
+            da = grad * (b * a ** np.where(b == 0, 1, b - 1))
         if self.needs_input_grad[1]:
             constant = (a == 0) & (b >= 0)
-            db = grad * np.where(constant, 0, np.power(a, b) * np.log(np.where(constant, 1, a)))
+            db = grad * np.where(constant, 0, a**b * np.log(np.where(constant, 1, a)))
         return da, db
 
 
@@ -117,7 +118,7 @@ class MatmulBackward(Function):
         if (
             need_b and b.ndim == 2
         ):  # one product over all rows, where a batch of products would have to be summed
-            a, grad = a.reshape(-1, a.shape[-1]), grad.reshape(-1, grad.shape[-1])
+            a, grad = _rows(a), _rows(grad)
         return da, kernels.matmul(a, grad, transpose_a=True) if need_b else None
 
     @staticmethod
@@ -144,10 +145,15 @@ class LinearBackward(Function):
     def backward(self, grad: np.ndarray) -> tuple:
         x, w = self.saved_tensors[:2]
         need_x, need_w, *need_bias = self.needs_input_grad
-        rows = grad.reshape(-1, grad.shape[-1])
+        rows = _rows(grad)
         dx = kernels.matmul(grad, w.data, transpose_b=True) if need_x else None
-        dw = kernels.matmul(x.data.reshape(-1, x.shape[-1]), rows, transpose_a=True) if need_w else None
+        dw = kernels.matmul(_rows(x.data), rows, transpose_a=True) if need_w else None
         return dx, dw, *(rows.sum(axis=0) for _ in need_bias)
+
+
+def _rows(array: np.ndarray) -> np.ndarray:
+    """(…, n) as (rows, n); reshape(-1, n) would fail for empty arrays."""
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 # --------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from tinytorch.kernels import lessons
 CLAIMS = 8
 SECONDS = {"quick": 12, "normal": 60, "thorough": 200}
 
-ELEMENTS = "Python loops over array elements"
-LISTS = "Python loops over lists"
+ELEMENTS = "loops over array elements"
+LISTS = "loops over lists"
 ROWS = "NumPy, row by column"
 KERNEL = "kernels.matmul"
 CEILING = "multiply-adds on registers"
@@ -25,7 +25,7 @@ CEILING = "multiply-adds on registers"
 LADDER_SIZES = (128, 256, 256)
 PEAK_SIZES = ([64, 256, 512], [32, 64, 128, 256, 512, 1024], [32, 64, 128, 256, 512, 1024, 2048])
 IDEA_SIZES = ([32, 128, 256], [16, 32, 64, 128, 256, 512], [16, 32, 64, 128, 256, 512, 1024])
-ROUNDS = {ELEMENTS: (4, 4, 10), LISTS: (6, 10, 20), ROWS: (20, 20, 40)}
+ROUNDS = {ELEMENTS: (5, 5, 10), LISTS: (6, 10, 20), ROWS: (20, 20, 40)}
 
 # Which lesson is raced against which to find the size from which its idea pays.
 IDEAS = (
@@ -173,7 +173,7 @@ def _climb(section: Section, context: Context) -> None:
             {name: call, **fast},
             rounds=context.choose(*ROUNDS[name]),
             repeats={name: 1},
-            sample_seconds=0.01,
+            sample_seconds=context.choose(0.01, 0.03, 0.05),
         )
     context.progress(0.5, f"C steps, size {size}")
     among = context.race_many({**fast, CEILING: ceiling})
@@ -217,9 +217,9 @@ def _climb(section: Section, context: Context) -> None:
     for name, gain in gains.items():
         section.summaries.append(
             Summary(
-                f"{KERNEL} instead of {name}",
+                f"C, not {name}",
                 gain,
-                hurts_when="products so small that the call outweighs the arithmetic",
+                hurts_when="the product is so small that the call outweighs it",
             )
         )
 

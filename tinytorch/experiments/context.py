@@ -11,7 +11,7 @@ import numpy as np
 
 from tinytorch import kernels, timing
 from tinytorch.experiments.storage import ModelCache
-from tinytorch.intervals import CONFIDENCE
+from tinytorch.intervals import CONFIDENCE, corrected
 
 EFFORTS = ("quick", "normal", "thorough")
 
@@ -71,6 +71,11 @@ class Context:
     def progress(self, fraction: float, message: str) -> None:
         """Say how far this experiment is, from 0 to 1."""
         self.on_progress(min(max(fraction, 0.0), 1.0), message)
+
+    @property
+    def interval_confidence(self) -> float:
+        """The confidence of a single interval, widened for the run's claims."""
+        return corrected(self.confidence, self.claims)
 
     @property
     def judged(self) -> dict[str, Any]:

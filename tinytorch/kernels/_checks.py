@@ -1,5 +1,6 @@
 """Arguments made right for the kernels, and the errors that explain those that cannot be."""
 
+import math
 import operator
 from typing import Any
 
@@ -12,10 +13,11 @@ _FLOAT32 = np.dtype(np.float32)
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2}
 
 
-def as_floats(kernel: str, **arrays: Any) -> list[Any]:
+def as_floats(kernel: str, optional: tuple[str, ...] = (), **arrays: Any) -> list[Any]:
     """The arrays as C-contiguous float32, or all as float64 when one of them is float64.
 
-    None stays None. Integers and booleans convert; Python numbers and lists become float32.
+    Integers and booleans convert; Python numbers and lists become float32. The names in `optional` may
+    be None, and stay it.
 
     Raises
     ------
@@ -23,11 +25,14 @@ def as_floats(kernel: str, **arrays: Any) -> list[Any]:
         For anything that is not an array of real numbers.
     """
     double = False
-    result = []
+    result: list[Any] = []
     for name, x in arrays.items():
-        if type(x) is not np.ndarray and x is not None:
+        if x is None and name in optional:
+            result.append(None)
+            continue
+        if type(x) is not np.ndarray:
             x = _as_array(kernel, name, x)
-        if x is not None and x.dtype is not _FLOAT32:
+        if x.dtype is not _FLOAT32:
             if x.dtype.kind not in "fiub":
                 raise TypeError(f"{kernel}: {name} must hold real numbers, and holds {x.dtype}")
             double = double or (x.dtype.kind == "f" and x.dtype.itemsize > 4)
@@ -134,19 +139,18 @@ def as_int(kernel: str, name: str, value: Any, low: int, high: int | None = None
         kind = type(value).__name__
         raise TypeError(f"{kernel}: {name} must be an integer, got {value!r} ({kind})") from None
     if number < low or (high is not None and number > high):
-        span = f"at least {low}" if high is None else f"in {low} ... {high}"
+        span = f"at least {low}" if high is None or number < low else f"at most {high}"
         raise ValueError(f"{kernel}: {name} must be {span}, got {number}")
     return number
 
 
 def as_pair(kernel: str, name: str, value: Any, low: int) -> tuple[int, int]:
     """One int for both axes, or a pair (height, width), each at least low."""
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise ValueError(f"{kernel}: {name} must be one integer or a pair (height, width), got {value!r}")
-        return as_int(kernel, name, value[0], low), as_int(kernel, name, value[1], low)
-    number = as_int(kernel, name, value, low)
-    return number, number
+    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{kernel}: {name} must be one integer or a pair (height, width), got {value!r}")
+    height, width = (as_int(kernel, name, size, low, 2**31 - 1) for size in pair)
+    return height, width
 
 
 def as_number(
@@ -161,7 +165,7 @@ def as_number(
         raise TypeError(f"{kernel}: {name} must be a number, got {value!r} ({kind})") from None
     too_low = number <= low if above else number < low
     too_high = number >= high if below else number > high
-    if too_low or too_high or not np.isfinite(number):
+    if too_low or too_high or not math.isfinite(number):
         start = f"above {low:g}" if above else f"at least {low:g}"
         end = f"below {high:g}" if below else f"at most {high:g}"
         bounds = [text for text, bound in ((start, low), (end, high)) if np.isfinite(bound)]

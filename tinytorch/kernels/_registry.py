@@ -21,9 +21,13 @@ import numpy as np
 from . import reference
 from ._stand_in import _C
 
-__all__ = ["_C", "alternative", "product", "replacements", "use"]
+__all__ = ["REFUSED", "_C", "alternative", "product", "replacements", "use"]
 
 Shape = tuple[int, ...]
+
+# Small calls must stay cheap, and C checks its arguments in nanoseconds. So the door first passes them
+# on as they are; what C refuses with one of these goes the long way, which converts it or explains it.
+REFUSED = (TypeError, ValueError, KeyError, OverflowError)
 
 # What each composite is made of. Replacing the primitive replaces it inside these too.
 COMPOSED_OF = {

@@ -15,19 +15,118 @@ _GELU = ("none", "tanh", "sigmoid")
 _DTYPES = (None, "uint8", "int8")
 
 
-def _f32(function):
+def _refusing(function):
+    """The function, refusing what C refuses: other dtypes, layouts and kinds of argument."""
+
     def call(*args):
         for x in args:
-            if not isinstance(x, (np.ndarray, int, float, type(None))):
-                raise TypeError("arrays only")
-            if isinstance(x, np.ndarray) and x.dtype.kind != "f":
-                raise TypeError("float32 arrays only")
-            if isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.dtype != np.float32:
-                raise TypeError("float32 arrays only")
-        y = function(*args)
-        return np.ascontiguousarray(y) if isinstance(y, np.ndarray) else y
+            if isinstance(x, np.ndarray):
+                if not x.flags.c_contiguous or x.dtype == np.float64 or x.dtype.kind == "O":
+                    raise TypeError("arrays of another layout or dtype")
+            elif not isinstance(x, (int, float, list, type(None))):
+                raise TypeError("other kinds of argument")
+        if not isinstance(args[0], (np.ndarray, list, float)):
+            raise TypeError("an array comes first")
+        try:
+            y = function(*args)
+        except Exception as error:
+            raise ValueError(str(error)) from error
+        return np.ascontiguousarray(y) if isinstance(y, np.ndarray) and y.ndim else y
 
     return call
+
+
+def _check_conv(x, w_shape, bias, stride, padding, dilation, groups):
+    from .conv import Window
+
+    if x.ndim != 4 or (bias is not None and bias.shape != (w_shape[0],)):
+        raise ValueError("shapes")
+    Window("", stride, padding, dilation, groups).output_shape("", x.shape, w_shape)
+
+
+def _check_pool(x, kernel, stride, padding):
+    from .pool import _window
+
+    if x.ndim != 4:
+        raise ValueError("shapes")
+    _window("", x.shape, kernel, stride, padding)
+
+
+def _check_floats(*arrays):
+    for x in arrays:
+        if x is not None and (type(x) is not np.ndarray or x.dtype != np.float32):
+            raise TypeError("float32 only")
+
+
+def _check_vectors(x, *vectors):
+    _check_floats(x, *vectors)
+    for vector in vectors:
+        if vector is not None and vector.shape != x.shape[-1:]:
+            raise ValueError("one value for each feature")
+
+
+def _check_lists(*lists):
+    for arrays in lists:
+        for p, x in zip(lists[0], arrays, strict=True):
+            _check_floats(x)
+            if (
+                x.shape != p.shape
+                or not x.flags.c_contiguous
+                or not (arrays is lists[1] or x.flags.writeable)
+            ):
+                raise ValueError("lists")
+
+
+def _layer_norm(x, weight, bias, eps):
+    _check_vectors(x, weight, bias)
+    return reference.layer_norm(x, weight, bias, eps)
+
+
+def _rms_norm(x, weight, eps):
+    _check_vectors(x, weight)
+    return reference.rms_norm(x, weight, eps)
+
+
+def _sgd_step(params, grads, buffers, *numbers):
+    _check_lists(params, grads, *([buffers] if buffers is not None else []))
+    return reference.sgd_step(params, grads, buffers, *numbers)
+
+
+def _adam_step(params, grads, m, v, *numbers):
+    _check_lists(params, grads, m, v)
+    return reference.adam_step(params, grads, m, v, *numbers)
+
+
+def _attention(q, k, v, *rest):
+    from .attention import _check_heads
+
+    _check_floats(q, k, v)
+    _check_heads("", q, k, v)
+    return reference.attention(q, k, v, *rest)
+
+
+def _over_floats(function):
+    def call(x, *rest):
+        _check_floats(x)
+        return function(x, *rest)
+
+    return call
+
+
+def _check_int8(x_q, x_scale, x_zero_point, w_scale, bias, kind, out_scale, out_zero_point):
+    from .quantize import as_scales, as_zero_points
+
+    if x_q.dtype not in (np.uint8, np.int8):
+        raise TypeError("bytes only")
+    as_scales("", "", x_scale)
+    as_zero_points("", "", x_zero_point, x_q.dtype.name)
+    if bias is not None:
+        _check_floats(bias)
+        if bias.shape != w_scale.shape or (kind and np.isnan(bias).any()):
+            raise ValueError("bias")
+    if kind:
+        as_scales("", "", out_scale)
+        as_zero_points("", "", out_zero_point, _DTYPES[kind])
 
 
 def as_float32(x):
@@ -92,6 +191,8 @@ def linear_packed(x, packed, *shape):
 
 
 def conv2d(x, w, bias, sh, sw, ph, pw, dh, dw, groups, activation):
+    _check_floats(x, w, bias)
+    _check_conv(x, w.shape, bias, (sh, sw), (ph, pw), (dh, dw), groups)
     return reference.conv2d(x, w, bias, (sh, sw), (ph, pw), (dh, dw), groups, _ACTIVATIONS[activation])
 
 
@@ -104,6 +205,8 @@ def conv2d_backward(dy, x, w, sh, sw, ph, pw, dh, dw, groups, *needs):
 
 
 def max_pool2d(x, kh, kw, sh, sw, ph, pw):
+    _check_floats(x)
+    _check_pool(x, (kh, kw), (sh, sw), (ph, pw))
     return reference.max_pool2d(x, (kh, kw), (sh, sw), (ph, pw))
 
 
@@ -112,6 +215,8 @@ def max_pool2d_backward(dy, x, kh, kw, sh, sw, ph, pw):
 
 
 def avg_pool2d(x, kh, kw, sh, sw, ph, pw):
+    _check_floats(x)
+    _check_pool(x, (kh, kw), (sh, sw), (ph, pw))
     return reference.avg_pool2d(x, (kh, kw), (sh, sw), (ph, pw))
 
 
@@ -121,6 +226,11 @@ def avg_pool2d_backward(dy, h, w, kh, kw, sh, sw, ph, pw):
 
 
 def quantize(x, scale, zero_point, axis, signed):
+    from .quantize import as_scales, as_zero_points
+
+    _check_floats(x)
+    as_scales("", "", scale)
+    as_zero_points("", "", zero_point, "int8" if signed else "uint8")
     if np.isnan(x).any():
         raise ValueError("quantize: NaN")
     axis = None if axis < 0 else axis
@@ -131,7 +241,29 @@ def dequantize(q, scale, zero_point, axis):
     return reference.dequantize(q, scale, zero_point, None if axis < 0 else axis)
 
 
+def matmul_int8(a, b):
+    if a.dtype not in (np.int8, np.uint8) or b.dtype != np.int8:
+        raise TypeError("matmul_int8: bytes only")
+    if a.ndim != 2 or a.shape[1] > 65536:
+        raise ValueError("matmul_int8: shapes")
+    return reference.matmul_int8(a, b)
+
+
+def attention_decode(q, k, v, *rest):
+    _attention(q, k, v)
+    if k.shape != v.shape or k.shape[::3] != rest[0].shape[::3] or k.shape[1] != rest[0].shape[1]:
+        raise ValueError("attention_decode: cache")
+    if (rest[4] >= rest[0].shape[2]).any():
+        raise ValueError("attention_decode: full")
+    if q.shape[2] != 1 or k.shape[2] != 1:
+        raise ValueError("attention_decode: one position")
+    return reference.attention_decode(q, k, v, *rest)
+
+
 def linear_int8(x_q, xs, xz, packed, k, n, ws, bias, act, kind, os, oz):
+    _check_int8(x_q, xs, xz, ws, bias, kind, os, oz)
+    if x_q.shape[-1] != k:
+        raise ValueError("shapes")
     w = packed.view(np.int8).reshape(k, n)
     options = (os if kind else None, oz, _DTYPES[kind])
     return reference.linear_int8(x_q, xs, xz, w, ws, bias, _ACTIVATIONS[act], *options)
@@ -140,6 +272,8 @@ def linear_int8(x_q, xs, xz, packed, k, n, ws, bias, act, kind, os, oz):
 def conv2d_int8(
     x_q, xs, xz, packed, o, i, kh, kw, ws, bias, sh, sw, ph, pw, dh, dw, groups, act, kind, os, oz
 ):
+    _check_int8(x_q, xs, xz, ws, bias, kind, os, oz)
+    _check_conv(x_q, (o, i, kh, kw), bias, (sh, sw), (ph, pw), (dh, dw), groups)
     w = packed.view(np.int8).reshape(o, i, kh, kw)
     window = ((sh, sw), (ph, pw), (dh, dw), groups)
     options = (os if kind else None, oz, _DTYPES[kind])
@@ -166,6 +300,9 @@ def unpack_int4(packed, k, n, group_size):
 
 
 def linear_int4(x, packed, k, n, group_size, bias):
+    _check_floats(x, bias)
+    if x.shape[-1] != k or (bias is not None and bias.shape != (n,)):
+        raise ValueError("shapes")
     return reference.linear_int4(x, unpack_int4(packed, k, n, group_size), bias)
 
 
@@ -201,25 +338,25 @@ _numpy = {
     "max_pool2d_backward": max_pool2d_backward,
     "avg_pool2d": avg_pool2d,
     "avg_pool2d_backward": avg_pool2d_backward,
-    "gelu": _f32(lambda x, form: reference.gelu(x, _GELU[form])),
-    "gelu_backward": _f32(lambda dy, x, form: reference.gelu_backward(dy, x, _GELU[form])),
-    "softmax": _f32(reference.softmax),
-    "softmax_backward": _f32(reference.softmax_backward),
-    "log_softmax": _f32(reference.log_softmax),
-    "log_softmax_backward": _f32(reference.log_softmax_backward),
-    "layer_norm": _f32(reference.layer_norm),
+    "gelu": _over_floats(lambda x, form: reference.gelu(x, _GELU[form])),
+    "gelu_backward": (lambda dy, x, form: reference.gelu_backward(dy, x, _GELU[form])),
+    "softmax": _over_floats(reference.softmax),
+    "softmax_backward": (reference.softmax_backward),
+    "log_softmax": (reference.log_softmax),
+    "log_softmax_backward": (reference.log_softmax_backward),
+    "layer_norm": _layer_norm,
     "layer_norm_backward": reference.layer_norm_backward,
-    "rms_norm": _f32(reference.rms_norm),
+    "rms_norm": _rms_norm,
     "rms_norm_backward": reference.rms_norm_backward,
     "batch_norm2d": reference.batch_norm2d,
     "batch_norm2d_backward": reference.batch_norm2d_backward,
     "cross_entropy": reference.cross_entropy,
     "cross_entropy_backward": reference.cross_entropy_backward,
-    "sgd_step": reference.sgd_step,
-    "adam_step": reference.adam_step,
+    "sgd_step": _sgd_step,
+    "adam_step": _adam_step,
     "quantize": quantize,
     "dequantize": dequantize,
-    "matmul_int8": reference.matmul_int8,
+    "matmul_int8": matmul_int8,
     "pack_linear_int8": _pack,
     "unpack_linear_int8": _unpack(np.int8),
     "linear_int8": linear_int8,
@@ -231,14 +368,17 @@ _numpy = {
     "linear_int4": linear_int4,
     "sparse_matmul": sparse_matmul,
     "sparse_linear": sparse_linear,
-    "attention": reference.attention,
+    "attention": _attention,
     "attention_backward": reference.attention_backward,
-    "attention_decode": reference.attention_decode,
+    "attention_decode": attention_decode,
     "level": lambda: "numpy",
     "levels": lambda: ["numpy"],
     "set_num_threads": lambda n: None,
     "get_num_threads": lambda: 1,
 }
+
+_unchecked = ("as_float32", "level", "levels", "set_num_threads", "get_num_threads")
+_numpy = {name: f if name in _unchecked else _refusing(f) for name, f in _numpy.items()}
 
 try:
     import tinytorch._C as _compiled
@@ -246,5 +386,22 @@ try:
     _found = {name: value for name, value in vars(_compiled).items() if not name.startswith("_")}
 except ImportError:
     _found = {}
+
+
+def _with_gelu(name):
+    """A compiled linear without the activation that is not compiled yet."""
+
+    def call(*args):
+        y = compiled(*args[:-1], 0 if args[-1] == 2 else args[-1])
+        return reference.gelu(y) if args[-1] == 2 else y
+
+    compiled = _found[name]
+    return call
+
+
+if "gelu" not in _found:
+    _found.update(
+        {name: _with_gelu(name) for name in ("linear", "linear_packed", "sparse_linear") if name in _found}
+    )
 
 _C = SimpleNamespace(**{**_numpy, **_found})

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_floats, check_choice, is_double, same_shapes
-from ._registry import _C, alternative, replacements
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["gelu", "gelu_backward"]
 
@@ -39,8 +39,8 @@ def gelu(x: ArrayLike, approximate: str = "none") -> np.ndarray:
     if not replacements():
         try:
             return _C.gelu(x, _FORMS[approximate])
-        except (TypeError, ValueError, KeyError):
-            pass  # Not a plain float32 array, or a mistake: the long way tells.
+        except REFUSED:
+            pass
     check_choice("gelu", "approximate", approximate, _FORMS)
     (x,) = as_floats("gelu", x=x)
     other = alternative("gelu", is_double(x), x.shape)

@@ -155,6 +155,15 @@ class KVCache:
         self._check_room(caller, k.shape[2])
         return layer
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "_layers"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+        # Views of the copied arrays, not copies of the views.
+        self._layers = [self._views(layer) for layer in range(len(self.keys))]
+
     def __repr__(self) -> str:
         layers, batch, heads, length, dim = self.keys.shape
         return (

@@ -17,12 +17,17 @@ from ._checks import (
     is_double,
     pointed_at,
 )
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 from .matmul import PackedMatrix
 
 __all__ = ["conv2d", "conv2d_backward"]
 
 Pair = int | tuple[int, int]
+
+
+def both(value: Any) -> tuple[Any, ...]:
+    """One number for height and width, or the pair it is; C checks the rest."""
+    return value if type(value) is tuple else (value, value)
 
 
 class Window:
@@ -129,11 +134,24 @@ def conv2d(
     TypeError
         For inputs that are not real numbers, or options that are not integers.
     """
-    window = Window("conv2d", stride, padding, dilation, groups)
+    if not replacements():
+        try:
+            window = (*both(stride), *both(padding), *both(dilation), groups)
+            if isinstance(w, PackedMatrix):
+                if w.groups == groups:
+                    return _C.conv2d_packed(x, w._buffer, *w.shape, bias, *window, ACTIVATIONS[activation])
+            else:
+                return _C.conv2d(x, w, bias, *window, ACTIVATIONS[activation])
+        except REFUSED:
+            pass
+    return _conv2d(x, w, bias, Window("conv2d", stride, padding, dilation, groups), activation)
+
+
+def _conv2d(x: Any, w: Any, bias: Any, window: Window, activation: str | None) -> np.ndarray:
     check_choice("conv2d", "activation", activation, ACTIVATIONS)
     if isinstance(w, PackedMatrix):
         return _conv2d_packed(x, w, bias, window, activation)
-    x, w, bias = as_floats("conv2d", x=x, w=w, bias=bias)
+    x, w, bias = as_floats("conv2d", ("bias",), x=x, w=w, bias=bias)
     shape = _checked_shape("conv2d", x, w, bias, window)
     other = alternative("conv2d", is_double(x), shape)
     if other:
@@ -152,7 +170,7 @@ def _checked_shape(kernel: str, x: Any, w: Any, bias: Any, window: Window) -> tu
 
 def _conv2d_packed(x: Any, w: PackedMatrix, bias: Any, window: Window, activation: str | None) -> np.ndarray:
     check_packed_groups("conv2d", w, window.groups)
-    x, bias = as_floats("conv2d", x=x, bias=bias)
+    x, bias = as_floats("conv2d", ("bias",), x=x, bias=bias)
     shape = _checked_shape("conv2d", x, w, bias, window)
     other = alternative("conv2d", is_double(x), shape)
     if other:

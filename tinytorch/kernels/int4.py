@@ -1,10 +1,12 @@
 """Weights in 4 bits, for layers whose speed is the memory's."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_floats, as_int, check_axes, check_ndim, check_vector, is_double
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["PackedInt4", "linear_int4", "pack_int4"]
 
@@ -35,6 +37,10 @@ class PackedInt4:
     def unpack(self) -> np.ndarray:
         """The weights that the 4-bit integers stand for, float32 (K, N)."""
         return _C.unpack_int4(self._buffer, *self.shape, self.group_size)
+
+    def __reduce__(self) -> Any:
+        # The layout belongs to this machine's CPU level, so a pickle carries the weights themselves.
+        return pack_int4, (self.unpack(), self.group_size)
 
     def __repr__(self) -> str:
         return f"PackedInt4(shape={self.shape}, group_size={self.group_size}, nbytes={self.nbytes})"
@@ -103,10 +109,15 @@ def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None)
     TypeError
         When the weights are not packed by ``pack_int4``.
     """
+    if isinstance(packed, PackedInt4) and not replacements():
+        try:
+            return _C.linear_int4(x, packed._buffer, *packed.shape, packed.group_size, bias)
+        except REFUSED:
+            pass
     kernel = "linear_int4"
     if not isinstance(packed, PackedInt4):
         raise TypeError(f"{kernel}: packed must come from pack_int4(w), got {type(packed).__name__}")
-    x, bias = as_floats(kernel, x=x, bias=bias)
+    x, bias = as_floats(kernel, ("bias",), x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {packed.shape[0]}")
     check_axes(

@@ -1,6 +1,7 @@
 """Products of 8-bit integers: exact sums in int32, the same integers on every CPU."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,15 @@ from ._checks import (
     check_ndim,
     check_vector,
 )
-from ._registry import _C, alternative, product, replacements
+from ._registry import _C, REFUSED, alternative, product, replacements
 from .activation import gelu
-from .conv import Pair, Window, check_packed_groups
+from .conv import Pair, Window, both, check_packed_groups
 from .quantize import as_scales, as_zero_points, dtype_name, quantize
 
 __all__ = ["PackedInt8", "conv2d_int8", "linear_int8", "matmul_int8", "pack_int8"]
 
 _ACTIVATIONS = {None: 0, "relu": 1, "gelu": 0}  # gelu is applied to the float32 result
-_OUT_KINDS = {"float32": 0, "uint8": 1, "int8": 2}
+_OUT_KINDS = {"uint8": 1, "int8": 2}  # 0 is float32
 # 255 * 128 * K stays within int32 up to this K; half of it leaves room for the bias.
 _MAX_SUM = 65536
 
@@ -58,6 +59,10 @@ class PackedInt8:
         if len(self.shape) == 2:
             return _C.unpack_linear_int8(self._buffer, *self.shape)
         return _C.unpack_conv2d_int8(self._buffer, *self.shape, self.groups)
+
+    def __reduce__(self) -> Any:
+        # The layout belongs to this machine's CPU level, so a pickle carries the weights themselves.
+        return partial(pack_int8, groups=self.groups), (self.unpack(), self.scale)
 
     def __repr__(self) -> str:
         return f"PackedInt8(shape={self.shape}, nbytes={self.nbytes})"
@@ -95,8 +100,8 @@ def matmul_int8(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     if not replacements():
         try:
             return _C.matmul_int8(a, b)
-        except (TypeError, ValueError):
-            pass  # Not two plain matrices of bytes, or a mistake: the long way tells.
+        except REFUSED:
+            pass
     a = _as_bytes("matmul_int8", "a", a, ("uint8", "int8"))
     b = _as_bytes("matmul_int8", "b", b, ("int8",))
     check_ndim("matmul_int8", "a", a, 2, "(M, K)")
@@ -185,7 +190,7 @@ class _Output:
 
     def numbers(self) -> tuple[Any, ...]:
         """The same in the form in which C takes it."""
-        kind = _OUT_KINDS[self.dtype]
+        kind = _OUT_KINDS.get(self.dtype, 0)
         return _ACTIVATIONS[self.activation], kind, self.scale or 1.0, self.zero_point
 
     def through_gelu(self, y: np.ndarray) -> np.ndarray:
@@ -194,6 +199,15 @@ class _Output:
         if self.scale is None:
             return y
         return quantize(y, self.scale, self.zero_point, dtype=self.dtype)
+
+
+def _short_output(activation: Any, scale: Any, zero_point: Any, dtype: Any) -> tuple[Any, ...]:
+    """_Output.numbers without the checks that C makes itself; KeyError for what it cannot check."""
+    if activation == "gelu" or (scale is None and zero_point is not None):
+        raise KeyError
+    if scale is None:
+        return _ACTIVATIONS[activation], 0, 1.0, 0
+    return _ACTIVATIONS[activation], _OUT_KINDS[dtype], scale, zero_point or 0
 
 
 def _one_scale(kernel: str, name: str, scale: Any) -> float:
@@ -211,7 +225,7 @@ def _one_point(kernel: str, name: str, zero_point: Any, dtype: str) -> int:
 
 
 def _inputs(
-    kernel: str, x_q: Any, x_scale: Any, x_zero_point: Any, packed: Any, bias: Any, ndim: int
+    kernel: str, x_q: Any, x_scale: Any, x_zero_point: Any, packed: Any, bias: Any, ndim: int, out: _Output
 ) -> tuple[np.ndarray, float, int, np.ndarray | None]:
     if not isinstance(packed, PackedInt8):
         raise TypeError(f"{kernel}: packed must come from pack_int8(w, scale), got {type(packed).__name__}")
@@ -222,10 +236,10 @@ def _inputs(
     scale = _one_scale(kernel, "x_scale", x_scale)
     point = _one_point(kernel, "x_zero_point", x_zero_point, x_q.dtype.name)
     if bias is not None:
-        (bias,) = as_floats(kernel, bias=bias)
+        (bias,) = as_floats(kernel, ("bias",), bias=bias)
         bias = _C.as_float32(bias)
         check_vector(kernel, "bias", bias, len(packed.scale), "output")
-        if np.isnan(bias).any():
+        if out.scale is not None and np.isnan(bias).any():
             raise ValueError(f"{kernel}: bias holds NaN at index {int(np.isnan(bias).argmax())}")
     return x_q, scale, point, bias
 
@@ -278,11 +292,18 @@ def linear_int8(
     -----
     Jacob et al. (2018); requantization is one float32 multiplication, rounded half to even.
     """
+    if isinstance(packed, PackedInt8) and not replacements():
+        try:
+            weights = (packed._buffer, *packed.shape, packed.scale, bias)
+            output = _short_output(activation, out_scale, out_zero_point, out_dtype)
+            return _C.linear_int8(x_q, x_scale, x_zero_point, *weights, *output)
+        except REFUSED:
+            pass
     kernel = "linear_int8"
     out = _Output(kernel, activation, out_scale, out_zero_point, out_dtype)
     if activation == "gelu":
         return out.through_gelu(linear_int8(x_q, x_scale, x_zero_point, packed, bias))
-    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 2)
+    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 2, out)
     if x_q.ndim == 0:
         raise ValueError(f"{kernel}: x_q is a single number; it needs an axis")
     check_axes(
@@ -336,13 +357,21 @@ def conv2d_int8(
     ValueError, TypeError
         As for ``conv2d`` and ``linear_int8``.
     """
+    if isinstance(packed, PackedInt8) and packed.groups == groups and not replacements():
+        try:
+            weights = (packed._buffer, *packed.shape, packed.scale, bias)
+            moves = (*both(stride), *both(padding), *both(dilation), groups)
+            output = _short_output(activation, out_scale, out_zero_point, out_dtype)
+            return _C.conv2d_int8(x_q, x_scale, x_zero_point, *weights, *moves, *output)
+        except REFUSED:
+            pass
     kernel = "conv2d_int8"
     window = Window(kernel, stride, padding, dilation, groups)
     out = _Output(kernel, activation, out_scale, out_zero_point, out_dtype)
     if activation == "gelu":
         real = conv2d_int8(x_q, x_scale, x_zero_point, packed, bias, **window.options())
         return out.through_gelu(real)
-    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 4)
+    x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 4, out)
     check_packed_groups(kernel, packed, window.groups)
     check_ndim(kernel, "x_q", x_q, 4, "(N, C, H, W)")
     shape = window.output_shape(kernel, x_q.shape, packed.shape, "packed")

@@ -19,7 +19,7 @@ from ._checks import (
     is_double,
     lined_up,
 )
-from ._registry import _C, alternative, product, replacements
+from ._registry import _C, REFUSED, alternative, product, replacements
 
 __all__ = ["PackedMatrix", "linear", "matmul", "pack"]
 
@@ -53,6 +53,10 @@ class PackedMatrix:
         if len(self.shape) == 2:
             return _C.unpack_matmul(self._buffer, *self.shape)
         return _C.unpack_conv2d(self._buffer, *self.shape, self.groups)
+
+    def __reduce__(self) -> Any:
+        # The layout belongs to this machine's CPU level, so a pickle carries the weights themselves.
+        return partial(pack, groups=self.groups), (self.unpack(),)
 
     def __repr__(self) -> str:
         return f"PackedMatrix(shape={self.shape}, nbytes={self.nbytes})"
@@ -131,8 +135,8 @@ def matmul(
     if not replacements():
         try:
             return _C.matmul(a, b, transpose_a, transpose_b, out)
-        except (TypeError, ValueError):
-            pass  # Not two float32 matrices as C wants them, or a mistake: the long way tells.
+        except REFUSED:
+            pass
     return _matmul(a, b, transpose_a, transpose_b, out)
 
 
@@ -306,8 +310,8 @@ def linear(
             if isinstance(w, PackedMatrix):
                 return _C.linear_packed(x, w._buffer, *w.shape, bias, ACTIVATIONS[activation])
             return _C.linear(x, w, bias, ACTIVATIONS[activation])
-        except (TypeError, ValueError, KeyError):
-            pass  # Not plain float32 arrays, or a mistake: the long way tells.
+        except REFUSED:
+            pass
     return _linear(x, w, bias, activation)
 
 
@@ -316,9 +320,9 @@ def _linear(x: Any, w: Any, bias: Any, activation: str | None) -> np.ndarray:
     packed = isinstance(w, PackedMatrix)
     if packed:
         _check_packed("linear", "w", w, 2)
-        x, bias = as_floats("linear", x=x, bias=bias)
+        x, bias = as_floats("linear", ("bias",), x=x, bias=bias)
     else:
-        x, w, bias = as_floats("linear", x=x, w=w, bias=bias)
+        x, w, bias = as_floats("linear", ("bias",), x=x, w=w, bias=bias)
         check_ndim("linear", "w", w, 2, "(in, out)")
     _check_inner("linear", "x", x, "w", w.shape)
     check_vector("linear", "bias", bias, w.shape[1], "output")

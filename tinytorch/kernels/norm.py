@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_floats, as_number, check_ndim, check_vector, is_double, same_shapes
-from ._registry import _C, alternative, replacements
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = [
     "batch_norm2d",
@@ -53,13 +53,13 @@ def layer_norm(
     -----
     Ba, Kiros and Hinton, "Layer normalization" (2016).
     """
+    eps = as_number("layer_norm", "eps", eps, 0)
     if not replacements():
         try:
-            return _C.layer_norm(x, weight, bias, as_number("layer_norm", "eps", eps, 0))
-        except (TypeError, ValueError):
-            pass  # Not plain float32 arrays, or a mistake: the long way tells.
-    eps = as_number("layer_norm", "eps", eps, 0)
-    x, weight, bias = as_floats("layer_norm", x=x, weight=weight, bias=bias)
+            return _C.layer_norm(x, weight, bias, eps)
+        except REFUSED:
+            pass
+    x, weight, bias = as_floats("layer_norm", ("weight", "bias"), x=x, weight=weight, bias=bias)
     _features("layer_norm", x, weight=weight, bias=bias)
     other = alternative("layer_norm", is_double(x), x.shape)
     return (other or _C.layer_norm)(x, weight, bias, eps)
@@ -85,7 +85,7 @@ def layer_norm_backward(
     """
     kernel = "layer_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
-    dy, x, weight = as_floats(kernel, dy=dy, x=x, weight=weight)
+    dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features, features)
@@ -111,7 +111,12 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -
     Zhang and Sennrich, "Root mean square layer normalization" (2019).
     """
     eps = as_number("rms_norm", "eps", eps, 0)
-    x, weight = as_floats("rms_norm", x=x, weight=weight)
+    if not replacements():
+        try:
+            return _C.rms_norm(x, weight, eps)
+        except REFUSED:
+            pass
+    x, weight = as_floats("rms_norm", ("weight",), x=x, weight=weight)
     _features("rms_norm", x, weight=weight)
     other = alternative("rms_norm", is_double(x), x.shape)
     return (other or _C.rms_norm)(x, weight, eps)
@@ -135,7 +140,7 @@ def rms_norm_backward(
     """
     kernel = "rms_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
-    dy, x, weight = as_floats(kernel, dy=dy, x=x, weight=weight)
+    dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import as_int, as_number, lined_up
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["adam_step", "adamw_step", "sgd_step"]
 
@@ -90,6 +90,12 @@ def sgd_step(
         raise ValueError(f"{kernel}: momentum={momentum:g} needs momentum_buffers, zeros at first")
     if nesterov and not momentum:
         raise ValueError(f"{kernel}: nesterov=True needs a momentum above 0")
+    if not replacements():
+        try:
+            buffers = momentum_buffers if momentum else None
+            return _C.sgd_step(params, grads, buffers, lr, momentum, weight_decay, bool(nesterov))
+        except REFUSED:
+            pass
     state = {"momentum_buffers": momentum_buffers} if momentum else {}
     lists, double = _checked(kernel, params, grads=grads, **state)
     buffers = lists[2] if momentum else None
@@ -109,6 +115,11 @@ def _adam(
         as_number(kernel, "eps", eps, 0),
         as_number(kernel, "weight_decay", weight_decay, 0),
     )
+    if not replacements():
+        try:
+            return _C.adam_step(params, grads, m, v, *numbers, kernel == "adamw_step")
+        except REFUSED:
+            pass
     lists, double = _checked(kernel, params, grads=grads, m=m, v=v)
     other = alternative(kernel, double)
     if other:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_floats, as_int, as_pair, check_gradient, check_ndim, is_double
-from ._registry import _C, alternative
-from .conv import Pair, Window
+from ._registry import _C, REFUSED, alternative, replacements
+from .conv import Pair, Window, both
 
 __all__ = ["avg_pool2d", "avg_pool2d_backward", "max_pool2d", "max_pool2d_backward"]
 
@@ -28,6 +28,12 @@ def _window(
 
 
 def _pool(kernel: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> np.ndarray:
+    if not replacements():
+        try:
+            window = (*both(kernel_size), *both(kernel_size if stride is None else stride), *both(padding))
+            return getattr(_C, kernel)(x, *window)
+        except REFUSED:
+            pass
     (x,) = as_floats(kernel, x=x)
     check_ndim(kernel, "x", x, 4, "(N, C, H, W)")
     window, shape = _window(kernel, x.shape, kernel_size, stride, padding)

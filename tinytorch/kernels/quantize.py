@@ -7,10 +7,11 @@ from numpy.typing import ArrayLike
 
 from . import reference
 from ._checks import as_axis, as_floats, check_choice, is_double
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["dequantize", "quantize"]
 
+_SIGNED = {"int8": True, "uint8": False}
 LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
@@ -113,6 +114,12 @@ def quantize(
     Jacob et al., "Quantization and training of neural networks for efficient
     integer-arithmetic-only inference" (2018).
     """
+    if axis is None and type(scale) is float and type(zero_point) is int and not replacements():
+        try:
+            pair = (np.array([scale], np.float32), np.array([zero_point], np.int32))
+            return _C.quantize(x, *pair, -1, _SIGNED[dtype])
+        except REFUSED:
+            pass
     (x,) = as_floats("quantize", x=x)
     dtype = dtype_name("quantize", "dtype", dtype)
     scales, points, axis = _parameters("quantize", x, scale, zero_point, axis, dtype)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._checks import as_axis, as_floats, is_double, same_shapes
-from ._registry import _C, alternative, replacements
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["log_softmax", "log_softmax_backward", "softmax", "softmax_backward"]
 
@@ -51,8 +51,8 @@ def softmax(x: ArrayLike, axis: int = -1) -> np.ndarray:
     if axis == -1 and not replacements():
         try:
             return _C.softmax(x)
-        except (TypeError, ValueError):
-            pass  # Not a plain float32 array, or a mistake: the long way tells.
+        except REFUSED:
+            pass
     return _along_axis("softmax", axis, x=x)
 
 

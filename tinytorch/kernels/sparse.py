@@ -15,7 +15,7 @@ from ._checks import (
     check_vector,
     is_double,
 )
-from ._registry import _C, alternative
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["SparseMatrix", "sparse_linear", "sparse_matmul"]
 
@@ -43,7 +43,7 @@ class SparseMatrix:
         The share of the weights that are zero.
     """
 
-    __slots__ = ("block", "indices", "row_pointers", "shape", "values")
+    __slots__ = ("_parts", "block", "indices", "row_pointers", "shape", "values")
 
     def __init__(
         self,
@@ -63,6 +63,8 @@ class SparseMatrix:
         # The kernels trust the indices, so nobody may change them after this check.
         for array in (self.values, self.indices, self.row_pointers):
             array.flags.writeable = False
+        # In the order in which C takes them.
+        self._parts = (self.values, self.indices, self.row_pointers, *shape, self.block[0])
 
     def _check(self, indices: np.ndarray) -> None:
         blocks, block_rows = len(self.indices), -(-self.shape[0] // self.block[0])
@@ -125,7 +127,7 @@ class SparseMatrix:
         rows = np.repeat(np.arange(block_rows), np.diff(self.row_pointers))
         blocks = np.zeros((block_rows, self.shape[1], r), np.float32)
         blocks[rows, self.indices] = self.values
-        return blocks.swapaxes(1, 2).reshape(-1, self.shape[1])[: self.shape[0]].copy()
+        return blocks.swapaxes(1, 2).reshape(block_rows * r, self.shape[1])[: self.shape[0]].copy()
 
     @property
     def nbytes(self) -> int:
@@ -136,9 +138,9 @@ class SparseMatrix:
         size = self.shape[0] * self.shape[1]
         return 1 - np.count_nonzero(self.values) / size if size else 0.0
 
-    def _parts(self) -> tuple[Any, ...]:
-        """In the order in which C takes them."""
-        return self.values, self.indices, self.row_pointers, *self.shape, self.block[0]
+    def __reduce__(self) -> Any:
+        # Built anew, so that a copy is validated and read-only as well.
+        return SparseMatrix, (self.values, self.indices, self.row_pointers, self.shape, self.block)
 
     def __repr__(self) -> str:
         return f"SparseMatrix(shape={self.shape}, block={self.block}, sparsity={self.sparsity:.3f})"
@@ -185,6 +187,11 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
     TypeError
         When w is not a SparseMatrix.
     """
+    if isinstance(w, SparseMatrix) and not replacements():
+        try:
+            return _C.sparse_matmul(*w._parts, x)
+        except REFUSED:
+            pass
     _check_sparse("sparse_matmul", w)
     (x,) = as_floats("sparse_matmul", x=x)
     check_ndim("sparse_matmul", "x", x, 2, "(K, N)")
@@ -193,7 +200,7 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
         ("w", w.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
     )  # fmt: skip
     other = alternative("sparse_matmul", is_double(x), (w.shape[0], x.shape[1]))
-    return other(w, x) if other else _C.sparse_matmul(*w._parts(), x)
+    return other(w, x) if other else _C.sparse_matmul(*w._parts, x)
 
 
 def sparse_linear(
@@ -222,10 +229,15 @@ def sparse_linear(
     ValueError, TypeError
         As for ``sparse_matmul``.
     """
+    if isinstance(w, SparseMatrix) and not replacements():
+        try:
+            return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation])
+        except REFUSED:
+            pass
     kernel = "sparse_linear"
     _check_sparse(kernel, w)
     check_choice(kernel, "activation", activation, ACTIVATIONS)
-    x, bias = as_floats(kernel, x=x, bias=bias)
+    x, bias = as_floats(kernel, ("bias",), x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {w.shape[1]}")
     check_axes(
@@ -236,4 +248,4 @@ def sparse_linear(
     other = alternative(kernel, is_double(x), (*x.shape[:-1], w.shape[0]))
     if other:
         return other(x, w, bias, activation)
-    return _C.sparse_linear(*w._parts(), x, bias, ACTIVATIONS[activation])
+    return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation])

@@ -13,7 +13,7 @@ _SIGMOID_SCALE = 1.702
 
 def _normal_cdf(x):
     # erfc of the negated argument keeps its relative accuracy where 1 + erf cancels to 0.
-    return (0.5 * _erfc(x / -math.sqrt(2.0)).astype(np.float64)).astype(x.dtype)
+    return np.asarray(0.5 * _erfc(x / -math.sqrt(2.0)), x.dtype)
 
 
 def _sigmoid(x):

@@ -17,9 +17,9 @@ def max_pool2d_backward(dy, x, kernel, stride, padding):
     view = windows(padded, kernel, stride)
     largest = view.max(axis=(4, 5), keepdims=True)
     hit = ((view == largest) | np.isnan(view)) & windows(inside, kernel, stride)
-    first = hit.reshape(*dy.shape, -1).argmax(axis=-1)
-    taps = np.arange(kernel[0] * kernel[1])
-    dwindows = np.where(first[..., None] == taps, dy[..., None], dy.dtype.type(0))
+    taps = kernel[0] * kernel[1]
+    first = hit.reshape(*dy.shape, taps).argmax(axis=-1)
+    dwindows = np.where(first[..., None] == np.arange(taps), dy[..., None], dy.dtype.type(0))
     dpadded = scatter_windows(dwindows.reshape(view.shape), padded.shape, stride)
     return np.ascontiguousarray(crop2d(dpadded, padding))
 

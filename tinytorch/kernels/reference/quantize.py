@@ -11,8 +11,8 @@ _LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def _along(values, axis, ndim):
-    """values (C,) shaped to broadcast along one axis, or as they are for one value for all."""
-    return values if axis is None else values.reshape([-1 if i == axis else 1 for i in range(ndim)])
+    """values (C,) shaped to broadcast along one axis, or the one value that serves all."""
+    return values.reshape([-1 if i == axis else 1 for i in range(ndim)] if axis is not None else ())
 
 
 @np.errstate(all="ignore")

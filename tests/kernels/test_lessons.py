@@ -8,17 +8,14 @@ import pytest
 from tinytorch import kernels
 from tinytorch.kernels import lessons
 
+from .common import randn, whole
+
 STEPS = lessons.matmul_steps()
 # Around the tiles (4, 6, 12 rows; 1 to 32 columns) and the blocks (64, 144, 256), and what is empty.
 SHAPES = [
     (1, 1, 1), (2, 3, 5), (4, 16, 4), (5, 17, 64), (7, 33, 65), (13, 31, 63),
     (150, 70, 300), (145, 19, 257), (0, 3, 2), (3, 0, 2), (3, 2, 0),
 ]  # fmt: skip
-
-
-def whole_numbers(rng, *shape):
-    """Small integers as floats: their products and sums are exact, so results can be compared with ==."""
-    return rng.integers(-4, 5, shape).astype(np.float32)
 
 
 @pytest.fixture(params=STEPS, ids=lambda step: step.name)
@@ -29,8 +26,7 @@ def step(request):
 @pytest.mark.kernel
 @pytest.mark.parametrize(("m", "n", "k"), SHAPES)
 def test_equals_numpy(step, m, n, k):
-    rng = np.random.default_rng(m + n + k)
-    a, b = whole_numbers(rng, m, k), whole_numbers(rng, k, n)
+    a, b = whole(m, k), whole(k, n)
     assert np.array_equal(step(a, b), a @ b)
 
 
@@ -52,8 +48,7 @@ def test_nan_and_infinity_spread(step):
 
 @pytest.mark.kernel
 def test_threads_do_not_change_the_result():
-    rng = np.random.default_rng(0)
-    a, b = (rng.standard_normal((200, 200), dtype=np.float32) for _ in range(2))
+    a, b = randn(200, 200, seed=1), randn(200, 200, seed=2)
     packed, threaded = STEPS[4], STEPS[5]
     before = kernels.get_num_threads()
     try:
@@ -74,7 +69,7 @@ def test_the_ladder_is_complete():
     assert [s.name for s in STEPS] == ["plain", "reordered", "tiled", "vectorised", "packed", "threaded"]
     for s in STEPS:
         assert s.description
-        assert (Path(__file__).parent.parent / s.source).is_file()
+        assert (Path(__file__).parents[2] / s.source).is_file()
     for s in STEPS[:3]:
         assert "no-tree-vectorize" in s.flags or "/O2" in s.flags
 

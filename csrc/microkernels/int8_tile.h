@@ -1,0 +1,84 @@
+/* The INT8 tile, written once. A level's int8.c says what its registers do, then includes this file:
+ *
+ *   MR, NV, VN        rows, vectors of a row, int32 lanes in a vector
+ *   STEPS             how many loads of b make up one group of four (4 / interleave)
+ *   A_BYTES           the size of one element of a
+ *   vi                a vector of VN int32; vi_zero, vi_add, vi_load, vi_store
+ *   vb, vb_load       VN * 4 / STEPS bytes of b, ready to be multiplied
+ *   va, va_load       the 4 / STEPS elements of a of one step, in every lane
+ *   vi_dot(c, a, b)   c plus, in each lane, the products of that lane's elements */
+#include "microkernels/int8.h"
+#include "microkernels/vec.h"
+
+enum { NR = NV * VN, STEP_B = VN * 4 / STEPS, GROUP_A = 4 * A_BYTES, STEP_A = GROUP_A / STEPS };
+
+/* sum += one group of a @ one group of b; the group of a starts `at` bytes into each row. */
+TT_INLINE void multiply_group(const size_t m, const size_t nv, const char *const *rows, size_t at,
+                              const int8_t *b, size_t width, vi sum[MR][NV])
+{
+    TT_UNROLL for (size_t step = 0; step < STEPS; step++) {
+        vb row[NV];
+        TT_UNROLL for (size_t v = 0; v < nv; v++) row[v] = vb_load(b + step * width * (4 / STEPS) + v * STEP_B);
+        TT_UNROLL for (size_t i = 0; i < m; i++) {
+            va element = va_load(rows[i] + at + step * STEP_A);
+            TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vi_dot(sum[i][v], element, row[v]);
+        }
+    }
+}
+
+TT_INLINE void clear(const size_t m, const size_t nv, vi sum[MR][NV])
+{
+    TT_UNROLL for (size_t i = 0; i < m; i++)
+        TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vi_zero();
+}
+
+/* `m`, `nv` and `chains` are constants wherever this is called, so that every sum stays in a register. A small
+ * tile has few sums; `chains` copies of them, each for its share of the groups, hide the latency of vi_dot. */
+TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, const char *const *rows,
+                       const size_t *offsets, size_t segments, size_t groups, const int8_t *b, size_t width,
+                       const int32_t *start, int32_t *acc)
+{
+    vi sum[4][MR][NV];
+    clear(m, nv, sum[0]);
+    if (chains >= 2) clear(m, nv, sum[1]);
+    if (chains == 4) clear(m, nv, sum[2]), clear(m, nv, sum[3]);
+
+    for (size_t s = 0; s < segments; s++) {
+        size_t at = offsets[s], g = 0;
+        for (; g + chains <= groups; g += chains, at += chains * GROUP_A, b += chains * 4 * width) {
+            multiply_group(m, nv, rows, at, b, width, sum[0]);
+            if (chains >= 2) multiply_group(m, nv, rows, at + GROUP_A, b + 4 * width, width, sum[1]);
+            if (chains == 4) {
+                multiply_group(m, nv, rows, at + 2 * GROUP_A, b + 8 * width, width, sum[2]);
+                multiply_group(m, nv, rows, at + 3 * GROUP_A, b + 12 * width, width, sum[3]);
+            }
+        }
+        if (chains > 1)
+            for (; g < groups; g++, at += GROUP_A, b += 4 * width)
+                multiply_group(m, nv, rows, at, b, width, sum[0]);
+    }
+
+    TT_UNROLL for (size_t i = 0; i < m; i++)
+        TT_UNROLL for (size_t v = 0; v < nv; v++) {
+            vi total = vi_add(vi_load(start + v * VN), sum[0][i][v]);
+            if (chains >= 2) total = vi_add(total, sum[1][i][v]);
+            if (chains == 4) total = vi_add(total, vi_add(sum[2][i][v], sum[3][i][v]));
+            vi_store(acc + i * NR + v * VN, total);
+        }
+}
+
+static void tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments, size_t groups,
+                 const int8_t *b, size_t width, const int32_t *start, int32_t *acc)
+{
+#define COLUMNS(m, nv) tile_of(m, nv, m * nv >= 8 ? 1 : m * nv >= 4 ? 2 : 4, rows, offsets, segments, groups, b, width, start, acc)
+#define ROWS(m) \
+    case m: if (width > VN) COLUMNS(m, NV); else COLUMNS(m, 1); break
+    switch (m) {
+        ROWS(1); ROWS(2); ROWS(3); ROWS(4); ROWS(5); ROWS(6);
+#if MR > 6
+        ROWS(7); ROWS(8); ROWS(9); ROWS(10); ROWS(11); ROWS(12);
+#endif
+    }
+#undef ROWS
+#undef COLUMNS
+}

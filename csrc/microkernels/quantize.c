@@ -1,0 +1,152 @@
+/* Quantizing, dequantizing and requantizing, written once over vec.h. */
+#include "microkernels/quantize.h"
+#include "microkernels/vec_bytes.h"
+
+/* 1 where x is NaN: it is neither below infinity nor above zero. */
+TT_INLINE vf is_nan(vf x)
+{
+    vf one = vf_set(1.0f), zero = vf_set(0.0f);
+    return vf_where(vf_less(x, vf_set(INFINITY)), zero, vf_where(vf_less(zero, x), zero, one));
+}
+
+/* Clamping comes before rounding: the bounds are whole numbers, so the result is the same, and no value is
+ * too large to convert. A NaN becomes `low`. */
+TT_INLINE vf round_within(vf x, vf low, vf high, vf zero_point)
+{
+    x = vf_min(vf_max(x, vf_sub(low, zero_point)), vf_sub(high, zero_point));
+    return vf_add(vf_round(x), zero_point);
+}
+
+static int quantize(size_t n, const float *x, const float *scale, const int32_t *zero_point, size_t step,
+                    float low, float high, uint8_t *y)
+{
+    vf lowest = vf_set(low), highest = vf_set(high), s = vf_set(*scale), z = vf_set((float)*zero_point);
+    vf nans = vf_set(0.0f);
+    size_t j = 0;
+    for (; j + VF_N <= n; j += VF_N) {
+        vf value = vf_load(x + j);
+        if (step) s = vf_load(scale + j), z = vf_from_int(zero_point + j);
+        nans = vf_add(nans, is_nan(value));
+        vf_to_bytes(y + j, round_within(vf_div(value, s), lowest, highest, z));
+    }
+    if (vf_sum(nans) != 0.0f) return 1;
+    for (; j < n; j++) {
+        if (step) s = vf_set(scale[j]), z = vf_set((float)zero_point[j]);
+        vf value = vf_set(x[j]);
+        uint8_t bytes[VF_N];
+        vf_to_bytes(bytes, round_within(vf_div(value, s), lowest, highest, z));
+        y[j] = bytes[0];
+        if (x[j] != x[j]) return 1;
+    }
+    return 0;
+}
+
+static void dequantize(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
+                       size_t step, float *y)
+{
+    vf s = vf_set(*scale), z = vf_set((float)*zero_point);
+    size_t j = 0;
+    for (; j + VF_N <= n; j += VF_N) {
+        if (step) s = vf_load(scale + j), z = vf_from_int(zero_point + j);
+        vf value = is_signed ? vf_from_int8(q + j) : vf_from_uint8(q + j);
+        vf_store(y + j, vf_mul(vf_sub(value, z), s));
+    }
+    for (; j < n; j++) {
+        size_t t = j * step;
+        int value = is_signed && q[j] >= 128 ? q[j] - 256 : q[j];
+        y[j] = (float)(value - zero_point[t]) * scale[t];
+    }
+}
+
+static void to_bytes(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
+                     uint8_t *y, size_t y_stride)
+{
+    vf low = vf_set(how->low), high = vf_set(how->high), zero_point = vf_set(how->zero_point);
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j += VF_N) {
+            vf x = vf_mul(vf_from_int(sums + i * sum_stride + j), vf_load(how->multiplier + j));
+            x = round_within(x, low, high, zero_point);
+            if (j + VF_N <= n) {
+                vf_to_bytes(y + i * y_stride + j, x);
+            } else {
+                uint8_t bytes[VF_N];
+                vf_to_bytes(bytes, x);
+                memcpy(y + i * y_stride + j, bytes, n - j);
+            }
+        }
+}
+
+static void to_floats(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
+                      float *y, size_t y_stride)
+{
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j += VF_N) {
+            vf x = vf_mul(vf_from_int(sums + i * sum_stride + j), vf_load(how->scale + j));
+            if (how->bias) x = vf_add(x, vf_load(how->bias + j));
+            if (how->relu) x = vf_max(vf_set(0.0f), x);
+            if (j + VF_N <= n)
+                vf_store(y + i * y_stride + j, x);
+            else
+                vf_store_n(y + i * y_stride + j, x, n - j);
+        }
+}
+
+/* Plain loops: the compiler makes vectors of this level of them. */
+static void convert(size_t n, const uint8_t *x, int is_signed, tt_int8_operand type, void *y)
+{
+    if (type == TT_A_INT16) {
+        int16_t *wide = y;
+        const int8_t *signed_x = (const int8_t *)x;
+        if (is_signed)
+            for (size_t j = 0; j < n; j++) wide[j] = signed_x[j];
+        else
+            for (size_t j = 0; j < n; j++) wide[j] = x[j];
+    } else {
+        uint8_t flip = is_signed == (type == TT_A_INT8) ? 0 : 0x80;
+        uint8_t *bytes = y;
+        for (size_t j = 0; j < n; j++) bytes[j] = x[j] ^ flip;
+    }
+}
+
+/* A few interleaved rows; `rows` is a constant, so that the compiler can shuffle whole vectors. */
+TT_INLINE void interleave(const size_t rows, size_t columns, const uint8_t *restrict x, size_t x_stride,
+                          uint8_t *restrict y)
+{
+    for (size_t j = 0; j < columns; j++)
+        for (size_t i = 0; i < rows; i++) y[j * rows + i] = x[i * x_stride + j];
+}
+
+/* A block that is smaller than 16 x 16. */
+static void transpose_edge(size_t rows, size_t columns, const uint8_t *x, size_t x_stride, uint8_t *y,
+                           size_t y_stride)
+{
+    uint8_t from[256] = {0}, to[256];
+    for (size_t i = 0; i < rows; i++) memcpy(from + 16 * i, x + i * x_stride, columns);
+    tt_transpose_16(from, 16, to, 16);
+    for (size_t j = 0; j < columns; j++) memcpy(y + j * y_stride, to + 16 * j, rows);
+}
+
+static void transpose(size_t rows, size_t columns, const uint8_t *x, size_t x_stride, uint8_t *y,
+                      size_t y_stride)
+{
+    if (rows == 1 && y_stride == 1) {
+        memcpy(y, x, columns);
+    } else if (rows == 3 && y_stride == 3) {
+        interleave(3, columns, x, x_stride, y);
+    } else if (rows == 4 && y_stride == 4) {
+        interleave(4, columns, x, x_stride, y);
+    } else {
+        for (size_t i = 0; i < rows; i += 16)
+            for (size_t j = 0; j < columns; j += 16) {
+                size_t height = rows - i < 16 ? rows - i : 16, width = columns - j < 16 ? columns - j : 16;
+                const uint8_t *from = x + i * x_stride + j;
+                uint8_t *to = y + j * y_stride + i;
+                if (height == 16 && width == 16)
+                    tt_transpose_16(from, x_stride, to, y_stride);
+                else
+                    transpose_edge(height, width, from, x_stride, to, y_stride);
+            }
+    }
+}
+
+const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, to_bytes, to_floats, convert, transpose};

@@ -1,0 +1,45 @@
+/* Between floats and 8-bit integers, and moving bytes about: written over vec.h in quantize.c.
+ *
+ * Every operation is one float32 operation, so all levels yield the same integers. */
+#ifndef TT_QUANTIZE_KERNELS_H
+#define TT_QUANTIZE_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "microkernels/int8.h"
+
+/* How int32 sums become results; scale, bias and multiplier hold one float for each column. */
+typedef struct {
+    const float *scale, *bias;      /* float32: sum * scale + bias (or NULL) */
+    const float *multiplier;        /* quantized: round(sum * multiplier) + zero_point, in [low, high] */
+    float low, high, zero_point;
+    int relu;
+} tt_requantization;
+
+typedef struct {
+    /* y = round(x / scale) + zero_point in [low, high]. scale and zero_point are one value, or with step 1
+     * one for each element. Returns 1 when x holds a NaN, whose y has no meaning. */
+    int (*quantize)(size_t n, const float *x, const float *scale, const int32_t *zero_point, size_t step,
+                    float low, float high, uint8_t *y);
+    void (*dequantize)(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
+                       size_t step, float *y);
+
+    /* y (m, n) from sums (m, sum_stride). Sums and the per-column arrays of `how` can be read up to the next
+     * multiple of TT_INT8_MOST_COLUMNS. */
+    void (*to_bytes)(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
+                     uint8_t *y, size_t y_stride);
+    void (*to_floats)(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
+                      float *y, size_t y_stride);
+
+    /* n bytes as elements of the type that a level's INT8 tile takes (microkernels/int8.h). */
+    void (*convert)(size_t n, const uint8_t *x, int is_signed, tt_int8_operand type, void *y);
+
+    /* y (columns, rows) = x (rows, columns) transposed. */
+    void (*transpose)(size_t rows, size_t columns, const uint8_t *x, size_t x_stride, uint8_t *y,
+                      size_t y_stride);
+} tt_quantize_kernels;
+
+extern const tt_quantize_kernels tt_quantize_scalar, tt_quantize_avx2, tt_quantize_avx512, tt_quantize_neon;
+
+#endif

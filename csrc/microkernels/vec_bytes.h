@@ -1,0 +1,115 @@
+/* What vec.h says about floats, for the 8-bit and 32-bit integers of quantized arrays.
+ *
+ *   vf_from_int(p)        VF_N int32 as floats, rounded to nearest even
+ *   vf_from_uint8(p), vf_from_int8(p)   VF_N bytes as floats
+ *   vf_to_bytes(p, a)     stores the low byte of each lane; a holds whole numbers
+ *   tt_transpose_16(...)  the transpose of 16 x 16 bytes */
+#ifndef TT_VEC_BYTES_H
+#define TT_VEC_BYTES_H
+
+#include "microkernels/vec.h"
+
+#if defined(TT_LEVEL_AVX512)
+
+TT_INLINE vf vf_from_int(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
+TT_INLINE vf vf_from_uint8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+TT_INLINE vf vf_from_int8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+{
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
+
+#elif defined(TT_LEVEL_AVX2)
+
+TT_INLINE vf vf_from_int(const int32_t *p) { return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p)); }
+TT_INLINE vf vf_from_uint8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+TT_INLINE vf vf_from_int8(const uint8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+{
+    __m256i low = _mm256_and_si256(_mm256_cvtps_epi32(a), _mm256_set1_epi32(0xff));
+    __m128i shorts = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(shorts, shorts));
+}
+
+#elif defined(TT_LEVEL_NEON)
+
+TT_INLINE vf vf_from_int(const int32_t *p) { return vcvtq_f32_s32(vld1q_s32(p)); }
+TT_INLINE vf vf_from_uint8(const uint8_t *p)
+{
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))))));
+}
+TT_INLINE vf vf_from_int8(const uint8_t *p)
+{
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four))))));
+}
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+{
+    uint16x4_t shorts = vmovn_u32(vreinterpretq_u32_s32(vcvtnq_s32_f32(a)));
+    uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(shorts, shorts))), 0);
+    memcpy(p, &four, sizeof four);
+}
+
+#else
+
+TT_INLINE vf vf_from_int(const int32_t *p) { return (float)*p; }
+TT_INLINE vf vf_from_uint8(const uint8_t *p) { return (float)*p; }
+TT_INLINE vf vf_from_int8(const uint8_t *p) { return (float)(*p < 128 ? *p : *p - 256); }
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a) { *p = (uint8_t)(int32_t)a; }
+
+#endif
+
+#if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2)
+typedef __m128i tt_bytes16;
+TT_INLINE tt_bytes16 tt_load16(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
+TT_INLINE void tt_store16(uint8_t *p, tt_bytes16 a) { _mm_storeu_si128((__m128i *)p, a); }
+TT_INLINE tt_bytes16 tt_zip_low(tt_bytes16 a, tt_bytes16 b) { return _mm_unpacklo_epi8(a, b); }
+TT_INLINE tt_bytes16 tt_zip_high(tt_bytes16 a, tt_bytes16 b) { return _mm_unpackhi_epi8(a, b); }
+#elif defined(TT_LEVEL_NEON)
+typedef uint8x16_t tt_bytes16;
+TT_INLINE tt_bytes16 tt_load16(const uint8_t *p) { return vld1q_u8(p); }
+TT_INLINE void tt_store16(uint8_t *p, tt_bytes16 a) { vst1q_u8(p, a); }
+TT_INLINE tt_bytes16 tt_zip_low(tt_bytes16 a, tt_bytes16 b) { return vzip1q_u8(a, b); }
+TT_INLINE tt_bytes16 tt_zip_high(tt_bytes16 a, tt_bytes16 b) { return vzip2q_u8(a, b); }
+#endif
+
+/* y (16, 16) = x (16, 16) transposed. */
+TT_INLINE void tt_transpose_16(const uint8_t *x, size_t x_stride, uint8_t *y, size_t y_stride)
+{
+#if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2) || defined(TT_LEVEL_NEON)
+    /* Zipping rows i and i + 8 moves one bit of the row number into the column number; four times moves all. */
+    tt_bytes16 even[16], odd[16];
+    TT_UNROLL for (int i = 0; i < 16; i++) even[i] = tt_load16(x + (size_t)i * x_stride);
+    TT_UNROLL for (int round = 0; round < 2; round++) {
+        TT_UNROLL for (int i = 0; i < 8; i++) {
+            odd[2 * i] = tt_zip_low(even[i], even[i + 8]);
+            odd[2 * i + 1] = tt_zip_high(even[i], even[i + 8]);
+        }
+        TT_UNROLL for (int i = 0; i < 8; i++) {
+            even[2 * i] = tt_zip_low(odd[i], odd[i + 8]);
+            even[2 * i + 1] = tt_zip_high(odd[i], odd[i + 8]);
+        }
+    }
+    TT_UNROLL for (int i = 0; i < 16; i++) tt_store16(y + (size_t)i * y_stride, even[i]);
+#else
+    for (size_t i = 0; i < 16; i++)
+        for (size_t j = 0; j < 16; j++) y[j * y_stride + i] = x[i * x_stride + j];
+#endif
+}
+
+#endif

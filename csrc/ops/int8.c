@@ -1,0 +1,308 @@
+/* INT8 matmul and linear: blocks, threads, and what the sums become.
+ *
+ * The depth is never split: 12 x 32 sums stay in registers from the first product to the last, so nothing but
+ * results is written. The panel at hand then comes from L2, fast enough for a tile that uses each byte of it
+ * 12 times. */
+#include "ops/int8.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- panels ---- */
+
+static void pack_group(const int8_t *const rows[4], size_t width, size_t interleave, int8_t *restrict out)
+{
+    const int8_t *restrict r0 = rows[0], *restrict r1 = rows[1], *restrict r2 = rows[2], *restrict r3 = rows[3];
+    if (interleave == 4) {
+        for (size_t j = 0; j < width; j++) {
+            out[4 * j] = r0[j];
+            out[4 * j + 1] = r1[j];
+            out[4 * j + 2] = r2[j];
+            out[4 * j + 3] = r3[j];
+        }
+    } else if (interleave == 2) {
+        for (size_t j = 0; j < width; j++) {
+            out[2 * j] = r0[j];
+            out[2 * j + 1] = r1[j];
+            out[2 * (width + j)] = r2[j];
+            out[2 * (width + j) + 1] = r3[j];
+        }
+    } else {
+        for (size_t t = 0; t < 4; t++) memcpy(out + t * width, rows[t], width);
+    }
+}
+
+typedef struct {
+    const tt_int8_kernels *kernels;
+    size_t k, n;
+    const int8_t *w;
+    int8_t *panels;
+} pack_job;
+
+static void pack_panel(void *context, size_t index, int worker)
+{
+    (void)worker;
+    static const int8_t zeros[TT_INT8_MOST_COLUMNS];
+    const pack_job *job = context;
+    size_t nr = job->kernels->nr, first = index * nr, width = tt_min(nr, job->n - first);
+    int8_t *out = job->panels + first * tt_depth_int8(job->k);
+    for (size_t k = 0; k < job->k; k += 4, out += 4 * width) {
+        const int8_t *rows[4];
+        for (size_t t = 0; t < 4; t++) rows[t] = k + t < job->k ? job->w + (k + t) * job->n + first : zeros;
+        pack_group(rows, width, job->kernels->interleave, out);
+    }
+}
+
+void tt_pack_panels_int8(size_t k, size_t n, const int8_t *w, int8_t *panels)
+{
+    pack_job job = {tt_kernels()->int8, k, n, w, panels};
+    tt_parallel_for(tt_workers_for((double)k * (double)n), tt_div_up(n, job.kernels->nr), pack_panel, &job);
+}
+
+void tt_unpack_panels_int8(size_t k, size_t n, const int8_t *panels, int8_t *w)
+{
+    const tt_int8_kernels *kernels = tt_kernels()->int8;
+    size_t nr = kernels->nr, interleave = kernels->interleave;
+    for (size_t d = 0; d < k; d++)
+        for (size_t j = 0; j < n; j++) {
+            size_t first = j / nr * nr, width = tt_min(nr, n - first), step = d % 4 / interleave;
+            const int8_t *group = panels + first * tt_depth_int8(k) + d / 4 * 4 * width;
+            w[d * n + j] = group[(step * width + j - first) * interleave + d % interleave];
+        }
+}
+
+static size_t sums_offset(size_t depth, size_t n, size_t groups) { return tt_round_up(depth * n * groups, 4); }
+
+size_t tt_layer_bytes_int8(size_t depth, size_t n, size_t groups)
+{
+    return sums_offset(depth, n, groups) + n * groups * sizeof(int32_t) + TT_INT8_SLACK;
+}
+
+void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const int8_t *w, uint8_t *packed)
+{
+    size_t depth = tt_depth_int8(k), offset = sums_offset(depth, n, groups);
+    tt_pack_panels_int8(k, n, w, (int8_t *)packed + group * depth * n);
+    for (size_t j = 0; j < n; j++) {
+        int32_t sum = 0;
+        for (size_t d = 0; d < k; d++) sum += w[d * n + j];
+        memcpy(packed + offset + (group * n + j) * sizeof sum, &sum, sizeof sum);
+    }
+}
+
+size_t tt_packed_bytes_int8(size_t k, size_t n) { return tt_layer_bytes_int8(tt_depth_int8(k), n, 1); }
+
+/* ---- results ---- */
+
+int tt_shift_int8(const tt_int8_kernels *kernels, int is_signed)
+{
+    if (kernels->a_type == TT_A_UINT8) return is_signed ? 128 : 0;
+    if (kernels->a_type == TT_A_INT8) return is_signed ? 0 : -128;
+    return 0;
+}
+
+tt_requantization tt_columns_from(const tt_requantization *how, size_t first)
+{
+    tt_requantization from = *how;
+    from.scale += first;
+    from.multiplier += first;
+    if (from.bias) from.bias += first;
+    return from;
+}
+
+static int is_positive(float x) { return x > 0 && x <= FLT_MAX; }
+
+/* The bias as an integer in units of the sums; the bounds keep sum + bias within int32. */
+static int32_t quantized_bias(float bias, float scale)
+{
+    float most = 1073741824.0f, q = rintf(bias / scale);
+    return (int32_t)(q < -most ? -most : q > most ? most : q);
+}
+
+tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantized x, const uint8_t *packed,
+                               const float *w_scale, const float *bias, const tt_result *result,
+                               tt_finish_int8 *finish)
+{
+    size_t stride = tt_round_up(n, TT_INT8_MOST_COLUMNS), all = stride * groups;
+    int32_t *start = tt_scratch_acquire(4 * all * sizeof(float));
+    if (!start) return TT_OUT_OF_MEMORY;
+    memset(start, 0, 4 * all * sizeof(float));
+    float *scale = (float *)(start + all), *multiplier = scale + all, *real_bias = multiplier + all;
+    int quantized = result->type != TT_FLOAT32, valid = 1;
+    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
+    const uint8_t *sums = packed + sums_offset(depth, n, groups);
+
+    for (size_t j = 0; j < n * groups; j++) {
+        size_t at = j / n * stride + j % n;
+        int32_t sum;
+        memcpy(&sum, sums + j * sizeof sum, sizeof sum);
+        int64_t from = -(int64_t)zero_point * sum;
+        scale[at] = x.scale * w_scale[j];
+        valid = valid && is_positive(scale[at]);
+        if (quantized) {
+            multiplier[at] = scale[at] / result->scale;
+            valid = valid && multiplier[at] >= 0 && multiplier[at] <= FLT_MAX && !(bias && isnan(bias[j]));
+            if (bias && valid) from += quantized_bias(bias[j], scale[at]);
+        } else if (bias) {
+            real_bias[at] = bias[j];
+        }
+        start[at] = (int32_t)from;
+    }
+    if (!valid) {
+        tt_scratch_release(start);
+        return TT_BAD_VALUE;
+    }
+    float low = result->type == TT_INT8 ? -128.0f : 0.0f, zero = (float)result->zero_point;
+    int relu = result->activation == TT_RELU;
+    *finish = (tt_finish_int8){
+        .type = result->type, .stride = stride, .start = start, .scratch = start,
+        .how = {scale, bias ? real_bias : NULL, multiplier, relu ? zero : low, low + 255.0f, zero, relu}};
+    return TT_OK;
+}
+
+/* ---- the loops ---- */
+
+typedef struct {
+    const tt_int8_kernels *kernels;
+    const tt_quantize_kernels *quantize;
+    size_t m, n, k, depth;
+    const uint8_t *a;
+    int is_signed;
+    const int8_t *panels;
+    const tt_finish_int8 *finish; /* or NULL: */
+    const int32_t *start;
+    void *y;
+
+    size_t mc, columns_each, row_tasks; /* what one task computes: mc rows by so many columns */
+    size_t row_bytes;                   /* of a, as the tile reads it */
+    char *converted;                    /* a block of a for each worker, or NULL: a is read as it is */
+} matmul_job;
+
+static size_t element_bytes(const tt_int8_kernels *kernels) { return kernels->a_type == TT_A_INT16 ? 2 : 1; }
+
+/* The rows of a from `first` on, as the tile takes them. */
+static const char *rows_of(const matmul_job *job, size_t first, size_t count, int worker)
+{
+    if (!job->converted) return (const char *)job->a + first * job->k;
+    char *block = job->converted + (size_t)worker * job->mc * job->row_bytes;
+    size_t used = job->k * element_bytes(job->kernels);
+    for (size_t i = 0; i < count; i++) {
+        char *row = block + i * job->row_bytes;
+        job->quantize->convert(job->k, job->a + (first + i) * job->k, job->is_signed, job->kernels->a_type, row);
+        memset(row + used, 0, job->row_bytes - used);
+    }
+    return block;
+}
+
+static void finish_tile(const matmul_job *job, size_t i, size_t j, size_t m, size_t n, const int32_t *sums)
+{
+    size_t at = i * job->n + j, nr = job->kernels->nr;
+    if (!job->finish) {
+        int32_t *c = (int32_t *)job->y + at;
+        for (size_t t = 0; t < m; t++) memcpy(c + t * job->n, sums + t * nr, n * sizeof *c);
+        return;
+    }
+    tt_requantization how = tt_columns_from(&job->finish->how, j);
+    if (job->finish->type == TT_FLOAT32)
+        job->quantize->to_floats(m, n, sums, nr, &how, (float *)job->y + at, job->n);
+    else
+        job->quantize->to_bytes(m, n, sums, nr, &how, (uint8_t *)job->y + at, job->n);
+}
+
+static void multiply_block(void *context, size_t index, int worker)
+{
+    const matmul_job *job = context;
+    size_t mr = job->kernels->mr, nr = job->kernels->nr, no_offset = 0;
+    size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
+    size_t column = index / job->row_tasks * job->columns_each, end = tt_min(column + job->columns_each, job->n);
+    size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 12 and 1 */
+    const char *a = rows_of(job, first, count, worker);
+    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
+
+    for (size_t j = column; j < end; j += nr) {
+        size_t n = tt_min(nr, end - j);
+        for (size_t i = 0; i < count; i += rows_each) {
+            size_t m = tt_min(rows_each, count - i);
+            const char *rows[TT_INT8_MOST_ROWS];
+            for (size_t t = 0; t < m; t++) rows[t] = a + (i + t) * job->row_bytes;
+            job->kernels->tile(m, rows, &no_offset, 1, job->depth / 4, job->panels + j * job->depth, n,
+                               job->start + j, sums);
+            finish_tile(job, first + i, j, m, n, sums);
+        }
+    }
+}
+
+static tt_status multiply(matmul_job *job)
+{
+    if (job->m == 0 || job->n == 0) return TT_OK;
+    enum { BLOCK_BYTES = 1 << 18 }; /* a block of a stays in a quarter of L2 while the panels pass */
+    const tt_int8_kernels *kernels = job->kernels = tt_kernels()->int8;
+    job->quantize = tt_kernels()->quantize;
+    job->depth = tt_depth_int8(job->k);
+    job->row_bytes = job->depth * element_bytes(kernels);
+    /* Four products for the time of one in float32. */
+    int workers = tt_workers_for(0.5 * (double)job->m * (double)job->n * (double)job->k);
+    size_t most = tt_max(BLOCK_BYTES / tt_max(job->row_bytes, 1), 1);
+    job->mc = tt_round_up(tt_min(tt_div_up(job->m, (size_t)workers), most), kernels->mr);
+    job->row_tasks = tt_div_up(job->m, job->mc);
+    size_t column_tasks = tt_div_up((size_t)workers, job->row_tasks);
+    job->columns_each = tt_round_up(tt_div_up(job->n, column_tasks), kernels->nr);
+    column_tasks = tt_div_up(job->n, job->columns_each);
+
+    int as_it_is = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels, job->is_signed) == 0 && job->k % 4 == 0;
+    if (!as_it_is) {
+        job->converted = tt_scratch_acquire((size_t)workers * job->mc * job->row_bytes);
+        if (!job->converted) return TT_OUT_OF_MEMORY;
+    }
+    tt_parallel_for(workers, job->row_tasks * column_tasks, multiply_block, job);
+    tt_scratch_release(job->converted);
+    return TT_OK;
+}
+
+/* ---- the API ---- */
+
+void tt_pack_int8(size_t k, size_t n, const int8_t *w, uint8_t *packed)
+{
+    memset(packed, 0, tt_packed_bytes_int8(k, n));
+    tt_pack_layer_int8(k, n, 1, 0, w, packed);
+}
+
+void tt_unpack_int8(size_t k, size_t n, const uint8_t *packed, int8_t *w)
+{
+    tt_unpack_panels_int8(k, n, (const int8_t *)packed, w);
+}
+
+tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
+                         const float *w_scale, const float *bias, tt_result result)
+{
+    tt_finish_int8 finish;
+    tt_status status =
+        tt_begin_finish_int8(tt_depth_int8(k), n, 1, x, packed, w_scale, bias, &result, &finish);
+    if (status != TT_OK) return status;
+    matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
+                      .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start, .y = result.y};
+    status = multiply(&job);
+    tt_scratch_release(finish.scratch);
+    return status;
+}
+
+tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_is_signed, const int8_t *b,
+                         int32_t *c)
+{
+    const tt_int8_kernels *kernels = tt_kernels()->int8;
+    size_t panel_bytes = tt_round_up(tt_depth_int8(k) * n + TT_INT8_SLACK, 64);
+    size_t columns = tt_round_up(n, TT_INT8_MOST_COLUMNS);
+    int8_t *panels = tt_scratch_acquire(panel_bytes + columns * sizeof(int32_t));
+    if (!panels) return TT_OUT_OF_MEMORY;
+    int32_t *start = (int32_t *)(void *)(panels + panel_bytes);
+    int shift = tt_shift_int8(kernels, a_is_signed);
+    memset(start, 0, columns * sizeof *start);
+    for (size_t d = 0; shift && d < k; d++)
+        for (size_t j = 0; j < n; j++) start[j] -= shift * b[d * n + j];
+    tt_pack_panels_int8(k, n, b, panels);
+    matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels, .start = start,
+                      .y = c};
+    tt_status status = multiply(&job);
+    tt_scratch_release(panels);
+    return status;
+}

@@ -1,0 +1,41 @@
+/* Runs all C tests on every CPU level that this machine has.
+ *
+ * An argument names the level that must be the best one: an emulated CPU that does not show what it has
+ * would otherwise pass unnoticed. */
+#include "tests/test.h"
+#include "tinytorch.h"
+
+#include <string.h>
+
+float *whole_numbers(size_t n, unsigned seed)
+{
+    float *x = malloc(n * sizeof *x + !n);
+    CHECK(x, "out of memory");
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        x[i] = (float)(int)(seed >> 29) - 4.0f;
+    }
+    return x;
+}
+
+int main(int count, char **arguments)
+{
+    CHECK(tt_get_num_threads() == 1, "one thread until more are asked for");
+    CHECK(tt_select_level("pentium") == TT_BAD_VALUE, "a level that does not exist");
+    CHECK(tt_select_level(NULL) == TT_OK, "the best level");
+    if (count > 1) CHECK(strcmp(tt_level_name(), arguments[1]) == 0, "the best level is %s", tt_level_name());
+
+    test_scratch();
+    test_threads();
+    const char *level;
+    for (int i = 0; (level = tt_available_level(i)); i++) {
+        CHECK(tt_select_level(level) == TT_OK && strcmp(tt_level_name(), level) == 0, "%s", level);
+        for (int threads = 1; threads <= 3; threads++) {
+            tt_set_num_threads(threads);
+            test_matmul();
+            test_lessons();
+        }
+        printf("%s: passed\n", level);
+    }
+    return 0;
+}

@@ -1,0 +1,117 @@
+"""4-bit weights: what they stand for, and products with them."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinytorch import kernels
+from tinytorch.kernels.reference.quantize import dequantize_int4, quantize_int4
+
+from .common import UNIT, randn
+
+pytestmark = pytest.mark.kernel
+
+
+@given(k=st.integers(0, 200), n=st.integers(1, 40), group_size=st.sampled_from([32, 64, 128]))
+def test_unpacking_gives_the_rounded_weights(k, n, group_size):
+    w = randn(k, n)
+    packed = kernels.pack_int4(w, group_size)
+    expected = dequantize_int4(*quantize_int4(w, group_size), group_size) if k else w
+    np.testing.assert_array_equal(packed.unpack(), expected)
+    assert packed.shape == (k, n) and packed.group_size == group_size
+
+
+def assert_within_rounding(y, x, w, bias, group_size):
+    """Within what rounding x to int8 in groups may cost, plus float32's own bound."""
+    x, w = x.astype(np.float64).reshape(-1, x.shape[-1]), w.astype(np.float64)
+    spread = np.abs(x)
+    starts = np.arange(0, x.shape[1], group_size)
+    largest = np.maximum.reduceat(spread, starts, axis=1)
+    largest = np.repeat(largest, group_size, axis=1)[:, : x.shape[1]]
+    exact = x @ w + (0 if bias is None else bias)
+    magnitude = spread @ np.abs(w) + (0 if bias is None else np.abs(bias))
+    bound = largest / 254 @ np.abs(w) * 1.001 + 2 * (x.shape[1] + 2) * UNIT * magnitude + 1e-30
+    assert (np.abs(y.reshape(exact.shape) - exact) <= bound).all()
+
+
+@given(
+    rows=st.sampled_from([(), (1,), (7,), (2, 3), (0,), (40,)]),
+    k=st.integers(1, 200),
+    n=st.integers(1, 70),
+    group_size=st.sampled_from([32, 64]),
+    biased=st.booleans(),
+)
+def test_linear_int4_is_the_product_with_the_rounded_weights(rows, k, n, group_size, biased):
+    x, bias = randn(*rows, k), randn(n) if biased else None
+    packed = kernels.pack_int4(randn(k, n, seed=1), group_size)
+    y = kernels.linear_int4(x, packed, bias)
+    assert y.shape == (*rows, n) and y.dtype == np.float32
+    assert_within_rounding(y, x, packed.unpack(), bias, group_size)
+
+
+def test_linear_int4_over_many_weights():
+    x, packed = randn(2, 1000), kernels.pack_int4(randn(1000, 300))
+    assert_within_rounding(kernels.linear_int4(x, packed), x, packed.unpack(), None, 32)
+
+
+def test_zeros_and_empty_sums():
+    packed = kernels.pack_int4(np.zeros((64, 3)))
+    assert not packed.unpack().any()
+    assert not kernels.linear_int4(randn(2, 64), packed).any()
+    assert not kernels.linear_int4(np.zeros((2, 64)), kernels.pack_int4(randn(64, 3))).any()
+    empty = kernels.pack_int4(np.zeros((0, 3)))
+    np.testing.assert_array_equal(kernels.linear_int4(np.zeros((2, 0)), empty, [1, 2, 3]), [[1, 2, 3]] * 2)
+
+
+def test_it_takes_about_an_eighth_of_the_bytes():
+    w = randn(1024, 512)
+    packed = kernels.pack_int4(w)
+    assert w.nbytes / 8 <= packed.nbytes <= 1.05 * (w.nbytes / 8 + w.size / 32 * 2)
+    assert "group_size=32" in repr(packed)
+
+
+def test_it_can_be_pickled():
+    packed = kernels.pack_int4(randn(100, 7), 64)
+    clone = pickle.loads(pickle.dumps(packed))
+    np.testing.assert_array_equal(clone.unpack(), packed.unpack())
+    assert clone.group_size == 64
+
+
+def test_nan_reaches_the_result():
+    x = randn(2, 40)
+    x[1, 5] = np.nan
+    y = kernels.linear_int4(x, kernels.pack_int4(randn(40, 3)))
+    assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
+
+
+def test_float64_is_not_rounded():
+    x, packed = randn(2, 40).astype(np.float64), kernels.pack_int4(randn(40, 3))
+    np.testing.assert_allclose(kernels.linear_int4(x, packed), x @ packed.unpack())
+
+
+P = kernels.pack_int4(randn(40, 3))
+MISTAKES = [
+    (lambda: kernels.pack_int4(randn(40)), ValueError, r"w must have 2 axes \(K, N\)"),
+    (lambda: kernels.pack_int4(randn(40, 3), 16), ValueError, "group_size must be at least 32"),
+    (lambda: kernels.pack_int4(randn(40, 3), 40), ValueError, "group_size must be a multiple of 32, got 40"),
+    (lambda: kernels.pack_int4(np.full((2, 3), np.nan)), ValueError, r"w holds nan at \(0, 0\)"),
+    (lambda: kernels.pack_int4([[1.0, 2.0], [1.0, np.inf]]), ValueError, r"w holds inf at \(1, 1\)"),
+    (lambda: kernels.pack_int4([[1e6]]), ValueError, "within 7"),
+    (
+        lambda: kernels.linear_int4(randn(2, 40), randn(40, 3)),
+        TypeError,
+        r"packed must come from pack_int4\(w\)",
+    ),
+    (lambda: kernels.linear_int4(randn(2, 39), P), ValueError, "39 is not 40"),
+    (lambda: kernels.linear_int4(randn(2, 40), P, [1.0]), ValueError, r"bias must have shape \(3,\)"),
+    (lambda: kernels.linear_int4(1.0, P), ValueError, "x is a single number"),
+]
+
+
+@pytest.mark.parametrize("call, error, message", MISTAKES)
+def test_mistakes_are_explained(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
