@@ -72,6 +72,43 @@ tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float 
 tt_status tt_sparse_linear_f32(const tt_sparse_matrix *w, size_t batch, const float *x, const float *bias,
                                tt_activation activation, float *y);
 
+/* attention ----------------------------------------------------------------------------------- */
+
+/* q (batch, heads, t, d), k (batch, kv_heads, s, d), v (batch, kv_heads, s, e); kv_heads divides heads, and head h
+ * reads head h / (heads / kv_heads) of k and v. Element (b, h, i, j) of the mask lies at
+ * b mask_steps[0] + h mask_steps[1] + i mask_steps[2] + j: a step of 0 broadcasts. */
+typedef struct {
+    size_t batch, heads, kv_heads, t, s, d, e;
+    const float *q, *k, *v;
+    int causal;       /* position i sees j <= i */
+    const void *mask; /* NULL, unsigned char (other than 0 keeps) when mask_is_bool, or float (added to the scores) */
+    int mask_is_bool;
+    size_t mask_steps[3];
+    float scale;
+} tt_attention;
+
+/* y (batch, heads, t, e) = softmax(scale q k^T + mask) v, and lse (batch, heads, t), the logarithm of each row's
+ * sum of exponentials, or NULL. A row that sees nothing gives 0 and -inf. */
+tt_status tt_attention_f32(const tt_attention *attention, float *y, float *lse);
+
+/* dq, dk, dv like q, k, v; dy and y (batch, heads, t, e), lse from the forward call. */
+tt_status tt_attention_backward_f32(const tt_attention *attention, const float *dy, const float *y,
+                                    const float *lse, float *dq, float *dk, float *dv);
+
+/* One layer of a cache: keys and values (batch, kv_heads, capacity, d), float, or int8_t where the scales
+ * (batch, kv_heads, capacity) are not NULL. lengths (batch) counts the positions stored, below capacity. */
+typedef struct {
+    size_t batch, kv_heads, capacity, d;
+    void *keys, *values;
+    float *key_scales, *value_scales;
+    const int64_t *lengths;
+} tt_kv_cache;
+
+/* Stores k, v (batch, kv_heads, 1, d) at lengths[b], then y (batch, heads, 1, d) = attention of
+ * q (batch, heads, 1, d) over positions 0 ... lengths[b]. */
+tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
+                              const float *v, float scale, float *y);
+
 /* convolution --------------------------------------------------------------------------------- */
 
 /* x (batch, channels, height, width), w (outputs, channels / groups, kernel_h, kernel_w),
@@ -104,6 +141,8 @@ typedef struct {
 } tt_pool2d_shape;
 
 tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+/* The same for integers; height and width must not be 0. */
+tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y);
 tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);

@@ -7,6 +7,8 @@ from experiments.example import example_record
 
 from tinytorch import viz
 from tinytorch.experiments.records import Chart, Series
+from tinytorch.profiling import Roofline
+from tinytorch.quantities import Measured
 
 
 def test_lines_show_data_band_marks_and_level():
@@ -51,6 +53,16 @@ def test_pruned_connections_are_not_drawn():
 def test_signed_heat_map_is_symmetric_about_zero():
     image = viz.heat_map([[-1.0, 4.0]]).axes[0].images[0]
     assert image.get_clim() == (-4.0, 4.0)
+
+
+def test_roofline_bends_where_the_ceilings_meet():
+    peak, bandwidth = Measured(100.0, "GFLOP/s"), Measured(20.0, "GB/s")
+    dot = Roofline("thin", 1.0, Measured(10.0, "GFLOP/s"), bandwidth, "memory", peak, bandwidth)
+    axes = viz.roofline([dot]).axes[0]
+    x, y = axes.lines[0].get_data()
+    np.testing.assert_allclose(y, np.minimum(100.0, 20.0 * x))
+    assert x[0] < 1.0 < 5.0 < x[-1]
+    assert (axes.lines[1].get_xdata()[0], axes.lines[1].get_ydata()[0]) == (1.0, 10.0)
 
 
 def test_the_same_data_give_the_same_svg():

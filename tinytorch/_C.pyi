@@ -93,8 +93,8 @@ def conv2d_packed(
     sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int, activation: int, /,
 ) -> F32: ...
 
-def max_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
-    """Padding counts as -inf and is at most half the kernel. x (N, C, H, W)."""
+def max_pool2d(x: F32 | Bytes, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32 | Bytes:
+    """Padding counts as -inf and is at most half the kernel. x (N, C, H, W); integers give integers."""
 
 def max_pool2d_backward(
     dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /

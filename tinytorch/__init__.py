@@ -1,1 +1,74 @@
+"""TinyTorch: learn machine-learning systems on a small framework whose every speed-up is real.
 
+The names most people need are here; each comes from the module of the course that teaches it. The compiled
+kernels, which can be called, replaced and raced, are in `tinytorch.kernels`.
+"""
+
+from . import kernels
+from ._aliases import install as _install_aliases
+from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from .attention import MultiHeadAttention, scaled_dot_product_attention
+from .autograd import enable_autograd, no_grad
+from .dataloader import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset
+from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding
+from .layers import Dropout, Flatten, Layer, Linear, Sequential
+from .losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from .optimizers import SGD, Adam, AdamW
+from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from .tensor import Tensor
+from .tokenization import BPETokenizer, CharTokenizer, Tokenizer
+from .training import CosineSchedule, Trainer, clip_grad_norm
+from .transformers import GPT, MLP, LayerNorm, TransformerBlock, create_causal_mask
+
+__version__ = "0.1.0"
+
+_install_aliases()
+
+__all__ = [
+    "GELU",
+    "GPT",
+    "MLP",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "AvgPool2d",
+    "BPETokenizer",
+    "BatchNorm2d",
+    "BinaryCrossEntropyLoss",
+    "CharTokenizer",
+    "Compose",
+    "Conv2d",
+    "CosineSchedule",
+    "CrossEntropyLoss",
+    "DataLoader",
+    "Dataset",
+    "Dropout",
+    "Embedding",
+    "EmbeddingLayer",
+    "Flatten",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "MultiHeadAttention",
+    "PositionalEncoding",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "Tensor",
+    "TensorDataset",
+    "Tokenizer",
+    "Trainer",
+    "TransformerBlock",
+    "clip_grad_norm",
+    "create_causal_mask",
+    "enable_autograd",
+    "kernels",
+    "no_grad",
+    "scaled_dot_product_attention",
+]

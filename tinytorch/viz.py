@@ -242,6 +242,35 @@ def connections(weights: Sequence[Any], *, title: str = "") -> Figure:
     return figure
 
 
+@_styled
+def roofline(points: Sequence[Any], *, title: str = "Roofline") -> Figure:
+    """Computations as dots under the ceilings of this machine.
+
+    Parameters
+    ----------
+    points : sequence of profiling.Roofline
+        All placed under the same ceilings.
+    """
+    figure, axes = _figure()
+    peak, bandwidth = points[0].peak.value, points[0].bandwidth.value
+    ridge = peak / bandwidth
+    intensities = [point.intensity for point in points]
+    x = np.geomspace(min([ridge, *intensities]) / 4, max([ridge, *intensities]) * 4, 100)
+    axes.plot(x, np.minimum(peak, bandwidth * x), color=INK, linewidth=1.5)
+    axes.annotate(f"{peak:.3g} GFLOP/s", (x[-1], peak), ha="right", va="bottom", fontsize=8)
+    axes.annotate(f"{bandwidth:.3g} GB/s", (x[0], bandwidth * x[0]), ha="left", va="bottom", fontsize=8)
+    for color, point in zip(_colors(len(points)), points, strict=True):
+        axes.plot(point.intensity, point.speed.value, "o", color=color, label=point.name)
+    axes.set(
+        title=title, xlabel="operations for each byte moved", ylabel="GFLOP/s", xscale="log", yscale="log"
+    )
+    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.yaxis)
+    if any(point.name for point in points):
+        axes.legend()
+    return figure
+
+
 def _colors(count: int) -> list[str]:
     return [COLORS[index % len(COLORS)] for index in range(count)]
 

@@ -15,6 +15,7 @@
 #ifndef TT_VEC_H
 #define TT_VEC_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -375,15 +376,10 @@ TT_INLINE void vf_store_up_to(float *p, vf a, size_t n)
         vf_store_n(p, a, n);
 }
 
-/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN.
- *
- * x = n ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^n e^r. ln 2 is split in two so that r is exact to the last
- * bit (Cody and Waite); e^r is its Taylor polynomial, economised to degree 6. 2^n is applied in two factors,
- * since n reaches beyond the exponents that one float can hold. */
-TT_INLINE vf vf_exp(vf x)
+/* e^(x - n ln 2) for |x - n ln 2| <= ln 2 / 2. ln 2 is split in two so that the difference is exact to the
+ * last bit (Cody and Waite); its exponential is the Taylor polynomial, economised to degree 6. */
+TT_INLINE vf tt_exp_fraction(vf x, vf n)
 {
-    x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
-    vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
     vf r = vf_fma(n, vf_set(-0x1.62e400p-1f), x);
     r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
     vf p = vf_set(1.0f / 720);
@@ -392,9 +388,28 @@ TT_INLINE vf vf_exp(vf x)
     p = vf_fma(p, r, vf_set(1.0f / 6));
     p = vf_fma(p, r, vf_set(0.5f));
     p = vf_fma(p, r, vf_set(1.0f));
-    p = vf_fma(p, r, vf_set(1.0f));
+    return vf_fma(p, r, vf_set(1.0f));
+}
+
+/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN.
+ *
+ * x = n ln 2 + r, so e^x = 2^n e^r. 2^n is applied in two factors, since n reaches beyond the exponents that
+ * one float can hold. */
+TT_INLINE vf vf_exp(vf x)
+{
+    x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
+    vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
     vf half = vf_round(vf_mul(n, vf_set(0.5f)));
-    return vf_mul(vf_mul(p, vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+    return vf_mul(vf_mul(tt_exp_fraction(x, n), vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+}
+
+/* e^x for the x <= 0 of a softmax: 0 below -87, where the result would leave the normal floats. */
+TT_INLINE vf vf_exp_negative(vf x)
+{
+    vf bounded = vf_max(vf_set(-87.0f), x);
+    vf n = vf_round(vf_mul(bounded, vf_set(1.44269504f)));
+    vf result = vf_mul(tt_exp_fraction(bounded, n), vf_power_of_two(n));
+    return vf_where(vf_less(x, vf_set(-87.0f)), vf_set(0.0f), result);
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* Max and average pooling. Every (image, channel) plane is on its own.
  *
  * A window's rows are combined first, into one row with its border, and then the neighbours along it. */
-#include "ops/rows.h"
+#include "ops/pool.h"
 
 #include <math.h>
 #include <string.h>
@@ -15,28 +15,6 @@ typedef struct {
     int maximum;
 } pool_job;
 
-/* The rows or columns [first, end) of a plane that the window at output `index` covers. */
-typedef struct {
-    size_t first, end;
-} span;
-
-static span covered(size_t index, size_t stride, size_t pad, size_t kernel, size_t size)
-{
-    size_t start = index * stride, end = tt_min(start + kernel, size + pad);
-    start = tt_max(start, pad);
-    return (span){start - pad, tt_max(start, end) - pad};
-}
-
-static span covered_rows(const tt_pool2d_shape *shape, size_t i)
-{
-    return covered(i, shape->stride_h, shape->pad_h, shape->kernel_h, shape->height);
-}
-
-static span covered_columns(const tt_pool2d_shape *shape, size_t j)
-{
-    return covered(j, shape->stride_w, shape->pad_w, shape->kernel_w, shape->width);
-}
-
 static float *worker_row(const pool_job *job, int worker) { return job->rows + (size_t)worker * job->row_floats; }
 
 /* ---- forward ---- */
@@ -46,7 +24,7 @@ static void pool_plane(const pool_job *job, const float *x, float *row, float *y
     const tt_pool2d_shape *shape = job->shape;
     const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
     for (size_t i = 0; i < shape->out_h; i++, y += shape->out_w) {
-        span rows = covered_rows(shape, i);
+        tt_span rows = tt_covered_rows(shape, i);
         const float *top = x + rows.first * shape->width;
         if (rows.first < rows.end) /* else x is empty, and the row all border */
             (job->maximum ? kernels->max_down : kernels->sum_down)(top, shape->width, rows.end - rows.first,
@@ -75,7 +53,7 @@ static void pool_planes(void *context, size_t first, size_t end, int worker)
 static void max_window_backward(const tt_pool2d_shape *shape, const float *x, size_t i, size_t j, float dy,
                                 float *dx)
 {
-    span rows = covered_rows(shape, i), columns = covered_columns(shape, j);
+    tt_span rows = tt_covered_rows(shape, i), columns = tt_covered_columns(shape, j);
     if (rows.first == rows.end || columns.first == columns.end) return;
     size_t place = rows.first * shape->width + columns.first;
     for (size_t r = rows.first; r < rows.end; r++)
@@ -123,7 +101,7 @@ static void mean_planes_backward(void *context, size_t first, size_t end, int wo
         for (size_t i = 0; i < shape->out_h; i++, dy += shape->out_w) {
             memset(row, 0, job->row_floats * sizeof *row);
             vector->pool->spread_along(dy, shape->kernel_w, shape->stride_w, shape->out_w, divisor, row);
-            span rows = covered_rows(shape, i);
+            tt_span rows = tt_covered_rows(shape, i);
             for (size_t r = rows.first; r < rows.end; r++)
                 vector->add(dx + r * shape->width, row + shape->pad_w, shape->width);
         }
@@ -135,9 +113,7 @@ static void mean_planes_backward(void *context, size_t first, size_t end, int wo
 static tt_status over_planes(pool_job *job, tt_rows_task *task)
 {
     const tt_pool2d_shape *shape = job->shape;
-    double window = (double)shape->kernel_h + (double)shape->kernel_w;
-    double operations = (double)shape->height * (double)shape->width +
-                        (double)shape->out_h * (double)shape->out_w * window;
+    double operations = tt_pool2d_operations(shape);
     int workers = tt_workers_for((double)shape->planes * operations);
     job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w, 16);
     job->rows = tt_scratch_acquire((size_t)workers * job->row_floats * sizeof(float));

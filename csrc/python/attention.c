@@ -1,6 +1,178 @@
 #include "python/args.h"
 
+/* q (B, H, T, D), k (B, G, S, D), v (B, G, S, E), G divides H. */
+static int next_qkv(tt_args *args, tt_attention *a)
+{
+    PyArrayObject *q, *k, *v;
+    if (!(q = tt_next_array(args, "q", NPY_FLOAT32, 4, 4)) || !(k = tt_next_array(args, "k", NPY_FLOAT32, 4, 4)) ||
+        !(v = tt_next_array(args, "v", NPY_FLOAT32, 4, 4)))
+        return -1;
+    *a = (tt_attention){.batch = TT_DIM(q, 0), .heads = TT_DIM(q, 1), .t = TT_DIM(q, 2), .d = TT_DIM(q, 3),
+                        .kv_heads = TT_DIM(k, 1), .s = TT_DIM(k, 2), .e = TT_DIM(v, 3),
+                        .q = TT_F32(q), .k = TT_F32(k), .v = TT_F32(v)};
+    if (tt_expect_shape(args, "k", k, 4, (size_t[]){a->batch, a->kv_heads, a->s, a->d}) < 0 ||
+        tt_expect_shape(args, "v", v, 4, (size_t[]){a->batch, a->kv_heads, a->s, a->e}) < 0)
+        return -1;
+    if (a->kv_heads ? a->heads % a->kv_heads == 0 : a->heads == 0) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: %zu query heads cannot share %zu key and value heads evenly", args->function,
+                 a->heads, a->kv_heads);
+    return -1;
+}
+
+/* None, or bool or float32 (B|1, H|1, T|1, S). */
+static int next_mask(tt_args *args, tt_attention *a)
+{
+    PyObject *untyped = args->values[args->next];
+    int type = PyArray_Check(untyped) && PyArray_TYPE((PyArrayObject *)untyped) == NPY_BOOL ? NPY_BOOL : NPY_FLOAT32;
+    PyArrayObject *mask;
+    if (tt_next_optional(args, "mask", type, 4, 4, &mask) < 0) return -1;
+    if (!mask) return 0;
+    size_t dims[4] = {a->batch, a->heads, a->t, a->s}, step = a->s;
+    for (int i = 2; i >= 0; i--) {
+        a->mask_steps[i] = TT_DIM(mask, i) == 1 ? 0 : step;
+        if (TT_DIM(mask, i) == 1)
+            dims[i] = 1;
+        else
+            step *= dims[i];
+    }
+    a->mask = PyArray_DATA(mask);
+    a->mask_is_bool = type == NPY_BOOL;
+    return tt_expect_shape(args, "mask", mask, 4, dims);
+}
+
+static int next_attention(tt_args *args, tt_attention *a)
+{
+    double scale;
+    if (next_qkv(args, a) < 0 || tt_next_bool(args, "causal", &a->causal) < 0 || next_mask(args, a) < 0 ||
+        tt_next_double(args, "scale", &scale) < 0)
+        return -1;
+    a->scale = (float)scale;
+    return 0;
+}
+
+static PyObject *attention(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    tt_attention a;
+    int want_lse;
+    if (tt_args_begin(&args, "attention", values, count, 7) < 0 || next_attention(&args, &a) < 0 ||
+        tt_next_bool(&args, "want_lse", &want_lse) < 0)
+        return NULL;
+    npy_intp dims[4] = {(npy_intp)a.batch, (npy_intp)a.heads, (npy_intp)a.t, (npy_intp)a.e};
+    PyArrayObject *y = tt_new_array(4, dims, NPY_FLOAT32), *lse = NULL;
+    tt_status status = TT_OUT_OF_MEMORY;
+    if (y && (!want_lse || (lse = tt_new_array(3, dims, NPY_FLOAT32)))) {
+        Py_BEGIN_ALLOW_THREADS
+        status = tt_attention_f32(&a, TT_F32(y), TT_F32_OR_NULL(lse));
+        Py_END_ALLOW_THREADS
+    }
+    if (status == TT_OK) return want_lse ? Py_BuildValue("NN", y, lse) : (PyObject *)y;
+    if (!PyErr_Occurred()) tt_raise("attention", status);
+    Py_XDECREF(y);
+    Py_XDECREF(lse);
+    return NULL;
+}
+
+static PyObject *attention_backward(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    tt_attention a;
+    PyArrayObject *dy, *y, *lse;
+    if (tt_args_begin(&args, "attention_backward", values, count, 9) < 0 ||
+        !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) || next_attention(&args, &a) < 0 ||
+        !(y = tt_next_array(&args, "y", NPY_FLOAT32, 4, 4)) ||
+        !(lse = tt_next_array(&args, "lse", NPY_FLOAT32, 3, 3)))
+        return NULL;
+    size_t shape[4] = {a.batch, a.heads, a.t, a.e};
+    if (tt_expect_shape(&args, "dy", dy, 4, shape) < 0 || tt_expect_shape(&args, "y", y, 4, shape) < 0 ||
+        tt_expect_shape(&args, "lse", lse, 3, shape) < 0)
+        return NULL;
+    PyArrayObject *grads[3];
+    for (int i = 0; i < 3; i++) grads[i] = tt_new_array(4, PyArray_DIMS((PyArrayObject *)values[1 + i]), NPY_FLOAT32);
+    tt_status status = TT_OUT_OF_MEMORY;
+    if (grads[0] && grads[1] && grads[2]) {
+        Py_BEGIN_ALLOW_THREADS
+        status = tt_attention_backward_f32(&a, TT_F32(dy), TT_F32(y), TT_F32(lse), TT_F32(grads[0]),
+                                           TT_F32(grads[1]), TT_F32(grads[2]));
+        Py_END_ALLOW_THREADS
+    }
+    if (status == TT_OK) return Py_BuildValue("NNN", grads[0], grads[1], grads[2]);
+    if (!PyErr_Occurred()) tt_raise("attention_backward", status);
+    for (int i = 0; i < 3; i++) Py_XDECREF(grads[i]);
+    return NULL;
+}
+
+/* keys, values, key_scales, value_scales, lengths: float32 without scales, int8 with them. */
+static int next_cache(tt_args *args, tt_kv_cache *cache)
+{
+    PyArrayObject *arrays[4] = {NULL}, *lengths;
+    int int8 = args->values[args->next + 2] != Py_None, type = int8 ? NPY_INT8 : NPY_FLOAT32;
+    if (!(arrays[0] = tt_next_array(args, "keys", type, 4, 4)) ||
+        !(arrays[1] = tt_next_array(args, "values", type, 4, 4)) ||
+        tt_next_optional(args, "key_scales", NPY_FLOAT32, 3, 3, &arrays[2]) < 0 ||
+        tt_next_optional(args, "value_scales", NPY_FLOAT32, 3, 3, &arrays[3]) < 0 ||
+        !(lengths = tt_next_array(args, "lengths", NPY_INT64, 1, 1)))
+        return -1;
+    if (!arrays[2] != !arrays[3]) {
+        PyErr_Format(PyExc_ValueError, "%s: key_scales and value_scales go together", args->function);
+        return -1;
+    }
+    static const char *const names[4] = {"keys", "values", "key_scales", "value_scales"};
+    size_t shape[4] = {cache->batch, cache->kv_heads, TT_DIM(arrays[0], 2), cache->d};
+    for (int i = 0; i < 4 && arrays[i]; i++) {
+        if (tt_expect_shape(args, names[i], arrays[i], i < 2 ? 4 : 3, shape) < 0) return -1;
+        if (PyArray_ISWRITEABLE(arrays[i])) continue;
+        PyErr_Format(PyExc_ValueError, "%s: %s is read-only", args->function, names[i]);
+        return -1;
+    }
+    if (tt_expect_size(args, "lengths", "elements", TT_DIM(lengths, 0), cache->batch) < 0) return -1;
+    cache->capacity = shape[2];
+    cache->keys = PyArray_DATA(arrays[0]);
+    cache->values = PyArray_DATA(arrays[1]);
+    cache->key_scales = TT_F32_OR_NULL(arrays[2]);
+    cache->value_scales = TT_F32_OR_NULL(arrays[3]);
+    cache->lengths = PyArray_DATA(lengths);
+    for (size_t b = 0; b < cache->batch; b++) {
+        if (cache->lengths[b] >= 0 && (size_t)cache->lengths[b] < cache->capacity) continue;
+        PyErr_Format(PyExc_ValueError, "%s: sequence %zu holds %lld positions, the cache has room for %zu and needs one more",
+                     args->function, b, (long long)cache->lengths[b], cache->capacity);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *attention_decode(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    tt_attention a;
+    double scale;
+    if (tt_args_begin(&args, "attention_decode", values, count, 9) < 0 || next_qkv(&args, &a) < 0) return NULL;
+    if (a.t != 1 || a.s != 1 || a.e != a.d) {
+        PyErr_Format(PyExc_ValueError, "attention_decode: takes one position, with q, k and v of one size, "
+                     "got %zu queries and %zu keys of %zu features and values of %zu", a.t, a.s, a.d, a.e);
+        return NULL;
+    }
+    tt_kv_cache cache = {.batch = a.batch, .kv_heads = a.kv_heads, .d = a.d};
+    if (next_cache(&args, &cache) < 0 || tt_next_double(&args, "scale", &scale) < 0) return NULL;
+    PyArrayObject *y = tt_new_array(4, PyArray_DIMS((PyArrayObject *)values[0]), NPY_FLOAT32);
+    if (!y) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_attention_decode(&cache, a.heads, a.q, a.k, a.v, (float)scale, TT_F32(y));
+    Py_END_ALLOW_THREADS
+    if (status == TT_OK) return (PyObject *)y;
+    tt_raise("attention_decode", status);
+    Py_DECREF(y);
+    return NULL;
+}
+
 static PyMethodDef methods[] = {
+    TT_FASTCALL(attention),
+    TT_FASTCALL(attention_backward),
+    TT_FASTCALL(attention_decode),
     {NULL, NULL, 0, NULL},
 };
 

@@ -42,7 +42,7 @@ static tt_pool2d_shape shape_of(PyArrayObject *x)
 static PyArrayObject *new_planes(PyArrayObject *x, size_t height, size_t width)
 {
     npy_intp dims[4] = {PyArray_DIM(x, 0), PyArray_DIM(x, 1), (npy_intp)height, (npy_intp)width};
-    return tt_new_array(4, dims, NPY_FLOAT32);
+    return tt_new_array(4, dims, PyArray_TYPE(x));
 }
 
 static PyObject *result_or_error(const tt_args *args, PyArrayObject *result, tt_status status)
@@ -70,9 +70,33 @@ static PyObject *forward(const char *function, forward_function *pool, PyObject 
     return result_or_error(&args, y, status);
 }
 
+static PyObject *max_pool2d_int8(PyObject *const *values, Py_ssize_t count)
+{
+    tt_args args;
+    PyArrayObject *x, *y;
+    if (tt_args_begin(&args, "max_pool2d", values, count, 7) < 0 ||
+        !(x = tt_next_array(&args, "x", PyArray_TYPE((PyArrayObject *)values[0]), 4, 4)))
+        return NULL;
+    tt_pool2d_shape shape = shape_of(x);
+    if (next_window(&args, &shape) < 0 || !(y = new_planes(x, shape.out_h, shape.out_w))) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_max_pool2d_int8(&shape, PyArray_DATA(x), PyArray_TYPE(x) == NPY_INT8, PyArray_DATA(y));
+    Py_END_ALLOW_THREADS
+    return result_or_error(&args, y, status);
+}
+
+static int holds_bytes(PyObject *value)
+{
+    if (!PyArray_Check(value)) return 0;
+    int type = PyArray_TYPE((PyArrayObject *)value);
+    return type == NPY_INT8 || type == NPY_UINT8;
+}
+
 static PyObject *max_pool2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
 {
     (void)module;
+    if (count > 0 && holds_bytes(values[0])) return max_pool2d_int8(values, count);
     return forward("max_pool2d", tt_max_pool2d_f32, values, count);
 }
 

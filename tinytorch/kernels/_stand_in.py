@@ -313,10 +313,14 @@ def _sparse(values, indices, row_pointers, m, k, r):
 
 
 def sparse_matmul(values, indices, row_pointers, m, k, r, x):
+    if x.ndim != 2 or x.shape[0] != k:
+        raise ValueError("shapes")
     return reference.sparse_matmul(_sparse(values, indices, row_pointers, m, k, r), x)
 
 
 def sparse_linear(values, indices, row_pointers, m, k, r, x, bias, act):
+    if x.shape[-1] != k or (bias is not None and bias.shape != (m,)):
+        raise ValueError("shapes")
     w = _sparse(values, indices, row_pointers, m, k, r)
     return reference.sparse_linear(x, w, bias, _ACTIVATIONS[act])
 

@@ -34,10 +34,13 @@ def _pool(kernel: str, x: Any, kernel_size: Any, stride: Any, padding: Any) -> n
             return getattr(_C, kernel)(x, *window)
         except REFUSED:
             pass
-    (x,) = as_floats(kernel, x=x)
+    if kernel == "max_pool2d" and getattr(x, "dtype", None) in (np.int8, np.uint8):
+        x = np.ascontiguousarray(x)  # the largest integer stands for the largest value
+    else:
+        (x,) = as_floats(kernel, x=x)
     check_ndim(kernel, "x", x, 4, "(N, C, H, W)")
     window, shape = _window(kernel, x.shape, kernel_size, stride, padding)
-    other = alternative(kernel, is_double(x), shape)
+    other = alternative(kernel, is_double(x), shape, dtype=x.dtype)
     if other:
         return other(x, *window)
     return getattr(_C, kernel)(x, *window[0], *window[1], *window[2])
@@ -49,6 +52,7 @@ def max_pool2d(x: ArrayLike, kernel_size: Pair, stride: Pair | None = None, padd
     Parameters
     ----------
     x : array, (N, C, H, W)
+        int8 and uint8 stay what they are: the largest integer stands for the largest value.
     kernel_size : int or (height, width)
     stride : int or (height, width), optional
         kernel_size when left out, so that windows do not overlap.

@@ -27,7 +27,7 @@ def dequantize(q, scale, zero_point=0, axis=None):
     """(q - zero_point) * scale, in the dtype of scale."""
     scale = np.asarray(scale)
     zero_point = _along(np.asarray(zero_point, np.int64), axis, q.ndim)
-    return (q - zero_point).astype(scale.dtype) * _along(scale, axis, q.ndim)
+    return (q.astype(np.int64) - zero_point).astype(scale.dtype) * _along(scale, axis, q.ndim)
 
 
 def quantize_positions(x):

@@ -1,0 +1,315 @@
+"""Module 16: the same product from Python loops to packed kernels, and a trained model at its fastest.
+
+The ladder (`matmul_naive` ... `matmul_numpy`, then `kernels.lessons` and `kernels.matmul`) computes one thing,
+``a @ b``, in ways that differ by four orders of magnitude. `optimize` applies what it teaches to a whole model:
+no graph, batch norm folded into the weights, bias and ReLU fused into the product, weights packed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from . import kernels
+from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from .layers import Dropout, Flatten, Layer, Linear, Sequential
+from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from .tensor import Tensor
+
+Array = np.ndarray
+
+# --- the ladder in Python ----------------------------------------------------------------------------------
+
+
+def matmul_naive(a: Array, b: Array) -> Array:
+    """a (M, K) @ b (K, N) in three Python loops over array elements."""
+    m, k, n = _matmul_shape("matmul_naive", a, b)
+    c = np.zeros((m, n), dtype=np.float32)
+    for i in range(m):
+        for j in range(n):
+            for p in range(k):
+                c[i, j] += a[i, p] * b[p, j]
+    return c
+
+
+def matmul_lists(a: Array, b: Array) -> Array:
+    """a (M, K) @ b (K, N) in three Python loops over lists of floats.
+
+    Reading a list element hands out a float that exists; reading an array element makes a new object each time.
+    """
+    _matmul_shape("matmul_lists", a, b)
+    rows, columns = a.tolist(), b.T.tolist()
+    c = []
+    for row in rows:
+        out = []
+        for column in columns:
+            total = 0.0
+            for x, y in zip(row, column, strict=True):
+                total += x * y
+            out.append(total)
+        c.append(out)
+    return np.array(c, dtype=np.float32).reshape(len(rows), len(columns))
+
+
+def matmul_rows(a: Array, b: Array) -> Array:
+    """a (M, K) @ b (K, N) as one NumPy dot product for each element: the innermost loop has left Python."""
+    m, _, n = _matmul_shape("matmul_rows", a, b)
+    c = np.empty((m, n), dtype=np.float32)
+    for i in range(m):
+        for j in range(n):
+            c[i, j] = np.dot(a[i], b[:, j])
+    return c
+
+
+def matmul_blocked(a: Array, b: Array, block_size: int = 64) -> Array:
+    """a (M, K) @ b (K, N) by blocks that fit in a cache, with NumPy's product inside each block."""
+    m, k, n = _matmul_shape("matmul_blocked", a, b)
+    if block_size < 1:
+        raise ValueError(f"matmul_blocked: block_size is {block_size}, must be at least 1")
+    c = np.zeros((m, n), dtype=np.float32)
+    for i in range(0, m, block_size):
+        for p in range(0, k, block_size):
+            block = a[i : i + block_size, p : p + block_size]
+            for j in range(0, n, block_size):
+                c[i : i + block_size, j : j + block_size] += block @ b[p : p + block_size, j : j + block_size]
+    return c
+
+
+def matmul_numpy(a: Array, b: Array) -> Array:
+    """a (M, K) @ b (K, N) by the BLAS that NumPy is linked to."""
+    _matmul_shape("matmul_numpy", a, b)
+    return np.matmul(a, b)
+
+
+def _matmul_shape(operation: str, a: Array, b: Array) -> tuple[int, int, int]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+        raise ValueError(
+            f"{operation}: a {a.shape} and b {b.shape} do not fit: both must be matrices, "
+            "and a's columns must equal b's rows"
+        )
+    return a.shape[0], a.shape[1], b.shape[1]
+
+
+def vectorized_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """a (..., M, K) @ b (..., K, N) by our packed kernel, outside the graph."""
+    x, y = _operands("vectorized_matmul", a, b)
+    return Tensor(kernels.matmul(x, y))
+
+
+def tiled_matmul(a: Tensor, b: Tensor, tile_size: int = 64) -> Tensor:
+    """a (M, K) @ b (K, N) by tiles in Python; see `matmul_blocked`."""
+    x, y = _operands("tiled_matmul", a, b)
+    return Tensor(matmul_blocked(x, y, tile_size))
+
+
+def _operands(operation: str, a: Tensor, b: Tensor) -> tuple[Array, Array]:
+    x, y = a.data, b.data
+    if x.ndim < 2 or y.ndim < 2:
+        raise ValueError(
+            f"{operation}: a {x.shape} and b {y.shape} must have at least 2 dimensions each; "
+            "make a vector a matrix with reshape(1, -1)"
+        )
+    if x.shape[-1] != y.shape[-2]:
+        raise ValueError(
+            f"{operation}: Inner dimensions must match: {x.shape[-1]} ≠ {y.shape[-2]} (a {x.shape}, b {y.shape})"
+        )
+    return x, y
+
+
+def fused_gelu(x: Tensor) -> Tensor:
+    """GELU in its tanh form, in one pass over x instead of one for each of its eight operations."""
+    return Tensor(kernels.gelu(x.data, approximate="tanh"))
+
+
+# --- a trained model at its fastest ------------------------------------------------------------------------
+
+
+class Stage(Protocol):
+    """One step of an `InferenceModel`: array in, array out."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def __call__(self, x: Array) -> Array: ...
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """Convolution, bias and activation in one kernel call. weight (O, I, kh, kw), plain or packed."""
+
+    weight: Array | kernels.PackedMatrix
+    bias: Array | None
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    activation: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+    def __call__(self, x: Array) -> Array:
+        return kernels.conv2d(
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, activation=self.activation
+        )
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Linear layer, bias and activation in one kernel call. weight (in, out), plain or packed."""
+
+    weight: Array | kernels.PackedMatrix
+    bias: Array | None
+    activation: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+    def __call__(self, x: Array) -> Array:
+        return kernels.linear(x, self.weight, self.bias, activation=self.activation)
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Pooling of (N, C, H, W); `kind` is "max" or "avg"."""
+
+    kind: str
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    nbytes: int = 0
+
+    def __call__(self, x: Array) -> Array:
+        pool = kernels.max_pool2d if self.kind == "max" else kernels.avg_pool2d
+        return pool(x, self.kernel_size, self.stride, self.padding)
+
+
+@dataclass(frozen=True)
+class Flattening:
+    """(N, ...) to (N, features)."""
+
+    nbytes: int = 0
+
+    def __call__(self, x: Array) -> Array:
+        return x.reshape(len(x), -1)
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """An activation that no kernel has fused."""
+
+    name: str
+    function: Callable[[Array], Array]
+    nbytes: int = 0
+
+    def __call__(self, x: Array) -> Array:
+        return self.function(x)
+
+
+class InferenceModel:
+    """A trained model as a list of stages: arrays in and out, no graph, nothing to train.
+
+    `nbytes` counts every array that the stages hold: weights with their padding, scales, indices, biases.
+    """
+
+    def __init__(self, stages: list[Stage]) -> None:
+        self.stages = stages
+
+    def __call__(self, x: Array | Tensor) -> Array:
+        x = x.data if isinstance(x, Tensor) else x
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def predict(self, x: Array | Tensor, batch_size: int = 64) -> Array:
+        """The class of each sample, (N,), computed batch by batch."""
+        batches = [self(x[i : i + batch_size]).argmax(axis=-1) for i in range(0, len(x), batch_size)]
+        return np.concatenate(batches) if batches else np.empty(0, dtype=np.int64)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(stage.nbytes for stage in self.stages)
+
+    def __repr__(self) -> str:
+        return f"InferenceModel({' → '.join(type(stage).__name__ for stage in self.stages)}, {self.nbytes} bytes)"
+
+
+def fold_batch_norm(weight: Array, bias: Array | None, norm: BatchNorm2d) -> tuple[Array, Array]:
+    """Weight (O, I, kh, kw) and bias (O,) of the convolution that equals convolution, then `norm` in eval mode.
+
+    With s = gamma / sqrt(running_var + eps): (x * w + b - mean) s + beta = x * (w s) + (b - mean) s + beta.
+    """
+    scale = norm.gamma.data / np.sqrt(norm.running_var + norm.eps)
+    shift = -norm.running_mean if bias is None else bias - norm.running_mean
+    folded = weight * scale[:, None, None, None], shift * scale + norm.beta.data
+    return folded[0].astype(np.float32), folded[1].astype(np.float32)
+
+
+def flat_layers(model: Layer) -> Iterator[Layer]:
+    """The layers of a model that applies them one after the other, nested sequences opened."""
+    if isinstance(model, Sequential) or hasattr(model, "layers"):
+        for layer in model.layers:
+            yield from flat_layers(layer)
+    else:
+        yield model
+
+
+def lower(model: Layer) -> list[Stage]:
+    """The stages of a model in eval mode, with batch norm folded, dropout gone, ReLU and GELU fused.
+
+    The model is a `Sequential`, a single layer, or has its layers, in the order in which they apply, in `layers`.
+    """
+    stages: list[Stage] = []
+    for layer in flat_layers(model):
+        last = stages[-1] if stages else None
+        if isinstance(layer, BatchNorm2d) and isinstance(last, Convolution) and last.activation is None:
+            weight, bias = fold_batch_norm(np.asarray(last.weight), last.bias, layer)
+            stages[-1] = replace(last, weight=weight, bias=bias)
+        elif isinstance(layer, ReLU | GELU) and _can_fuse(last):
+            stages[-1] = replace(last, activation="relu" if isinstance(layer, ReLU) else "gelu")  # type: ignore[type-var]
+        elif not isinstance(layer, Dropout):
+            stages.append(_stage_of(layer))
+    return stages
+
+
+def optimize(model: Layer) -> InferenceModel:
+    """The model at its fastest in float32: `lower`, with the weights packed once."""
+    return InferenceModel([pack_stage(stage) for stage in lower(model)])
+
+
+def pack_stage(stage: Stage) -> Stage:
+    """The stage with its weights in the order in which the kernel reads them."""
+    if isinstance(stage, Convolution | Dense) and isinstance(stage.weight, np.ndarray):
+        return replace(stage, weight=kernels.pack(stage.weight))
+    return stage
+
+
+def _can_fuse(stage: Stage | None) -> bool:
+    return isinstance(stage, Convolution | Dense) and stage.activation is None
+
+
+def _stage_of(layer: Layer) -> Stage:
+    if isinstance(layer, Conv2d | Linear):
+        weight, bias = layer.weight.data.copy(), None if layer.bias is None else layer.bias.data.copy()
+        if isinstance(layer, Linear):
+            return Dense(weight, bias)
+        return Convolution(weight, bias, _pair(layer.stride), _pair(layer.padding))
+    if isinstance(layer, MaxPool2d | AvgPool2d):
+        kind = "max" if isinstance(layer, MaxPool2d) else "avg"
+        return Pooling(kind, _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding))
+    if isinstance(layer, Flatten):
+        return Flattening()
+    if isinstance(layer, ReLU | GELU | Sigmoid | Tanh | Softmax):
+        return Pointwise(type(layer).__name__, lambda x: layer(Tensor(x)).data)
+    raise TypeError(
+        f"optimize: no inference stage for {type(layer).__name__}; it knows Conv2d, BatchNorm2d after Conv2d, Linear, "
+        "MaxPool2d, AvgPool2d, Flatten, Dropout, ReLU, GELU, Sigmoid, Tanh and Softmax, in a Sequential "
+        "or in a model's `layers`"
+    )
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

@@ -1,0 +1,244 @@
+"""What pruning is worth: fewer weights, fewer bytes, and less time where a sparse kernel skips the zeros."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+
+from tinytorch import kernels
+from tinytorch.acceleration import InferenceModel, optimize
+from tinytorch.experiments import trained
+from tinytorch.experiments.context import Context
+from tinytorch.experiments.records import Chart, Connections, HeatMap, Section, Series, Source, Summary, Table
+from tinytorch.layers import Layer
+from tinytorch.optimizers import Adam
+from tinytorch.pruning import magnitude_mask, prunable, prune, sparsify
+from tinytorch.quantities import Measured
+
+CLAIMS = 24
+SECONDS = {"quick": 10, "normal": 75, "thorough": 300}
+
+SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
+BLOCKS = {1: "single weights", 4: "4×1 blocks"}
+SHOWN = 0.95  # the sparsity of the summary and the pictures
+FINE_TUNING_LR = 1e-3
+LAYER, COLUMNS = 1024, 256  # the single layer that is raced: LAYER × LAYER, times COLUMNS samples
+
+
+def describe() -> Section:
+    """The section before anything is measured."""
+    return Section(
+        "pruning",
+        "Pruning: cut the weakest connections",
+        [
+            "Most weights of a trained network are small, and setting the smallest to zero changes its answers little; some "
+            "more training lets the others make up for them. What is zero need not be stored or multiplied.",
+            "It helps when a kernel skips the zeros and there are enough of them. It hurts below the break-even: a sparse "
+            "kernel has to look up where each weight belongs, so at half the weights a dense kernel that multiplies zeros can be "
+            "the faster one. Weights that fall in blocks share their look-ups, so blocks pay much earlier than scattered "
+            "weights, at some cost in accuracy.",
+            "In production: XNNPACK runs sparse 1×1 convolutions on phones when more than two thirds of the weights are zero; "
+            "DeepSparse and oneDNN have sparse kernels for CPUs; GPUs support two zeros in every four weights.",
+        ],
+        [
+            Source(
+                "Han et al., Learning both weights and connections for efficient neural networks, NeurIPS 2015",
+                "https://arxiv.org/abs/1506.02626",
+            ),
+            Source("Elsen et al., Fast sparse ConvNets, CVPR 2020", "https://arxiv.org/abs/1911.09723"),
+            Source(
+                "Gale, Elsen and Hooker, The state of sparsity in deep neural networks, 2019",
+                "https://arxiv.org/abs/1902.09574",
+            ),
+            Source("XNNPACK", "https://github.com/google/XNNPACK"),
+        ],
+    )
+
+
+def measure(section: Section, context: Context) -> None:
+    """Race a single layer, then prune trained networks: accuracy, bytes, time; and show what goes."""
+    context.progress(0.0, "a single sparse layer")
+    _single_layer(section, context)
+    for name, start, make, example in (
+        ("MLP", 0.25, trained.digits_mlp, "1024-512-256-10"),
+        ("CNN", 0.55, trained.digits_cnn, "convolutions of 32, 64 and 128 channels"),
+    ):
+        classifiers = [make(context, seed) for seed in trained.seeds(context)]
+        _network(section, context, name, example, classifiers, start)
+        if name == "MLP":
+            _pictures(section, classifiers[0].model)
+
+
+# --- one layer ----------------------------------------------------------------------------------------------
+
+
+def _sparse_layer(sparsity: float, block: int, size: int = LAYER) -> kernels.SparseMatrix:
+    weight = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+    return kernels.SparseMatrix.from_dense(weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1))
+
+
+def _single_layer(section: Section, context: Context) -> None:
+    """A matrix times a few hundred columns, all costs counted, against our own dense kernel; one thread."""
+    x = np.random.default_rng(1).standard_normal((LAYER, COLUMNS), dtype=np.float32)
+    weight = np.random.default_rng(0).standard_normal((LAYER, LAYER), dtype=np.float32)
+    out = np.empty((LAYER, COLUMNS), np.float32)
+    sparsities = context.choose([0.5, 0.9, 0.95], [0.3, *SPARSITIES], [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+    table = Table(
+        f"A {LAYER} × {LAYER} layer times {COLUMNS} columns, one thread: sparse against our dense kernel",
+        ["weights removed", *BLOCKS.values()],
+    )
+    before = kernels.get_num_threads()
+    kernels.set_num_threads(1)
+    try:
+        found = {
+            block: context.breakeven(
+                lambda sparsity: lambda: kernels.matmul(weight, x, out=out),
+                lambda sparsity, block=block: _sparse_call(sparsity, block, x),
+                sparsities, unit="% removed", scale="linear", step=0.01,
+            )  # fmt: skip
+            for block in BLOCKS
+        }
+    finally:
+        kernels.set_num_threads(before)
+    ratios = {
+        block: {size: race.ratio for size, race in zip(result.sizes, result.races, strict=True)}
+        for block, result in found.items()
+    }
+    for sparsity in sparsities:
+        table.add(f"{100 * sparsity:g} %", *(ratios[block][sparsity] for block in BLOCKS))
+    section.tables.append(table)
+    section.samples["single layer"] = {BLOCKS[block]: result for block, result in found.items()}
+    series = [
+        Series.of(BLOCKS[block], [100 * s for s in sorted(ratios[block])], [ratios[block][s] for s in sorted(ratios[block])])
+        for block in BLOCKS
+    ]  # fmt: skip
+    section.figures.append(
+        Chart("A sparse layer against the dense one", "% of weights removed", "times as fast", series, y_scale="log", level=1.0)
+    )
+    for block, result in found.items():
+        pays = result.answer.scaled(100, "% removed") if isinstance(result.answer, Measured) else result.answer
+        section.summaries.append(
+            Summary(
+                f"sparse layer in {BLOCKS[block]}, {100 * SHOWN:g} % removed", ratios[block][SHOWN], pays_from=pays,
+                hurts_when="too few zeros: the look-ups cost more than the skipped products",
+            )  # fmt: skip
+        )
+    section.say(
+        f"With {100 * SHOWN:g} % of the weights gone, a sparse layer is {{single}} as fast as the dense one with single weights, "
+        "{blocks} with 4×1 blocks.",
+        single=ratios[1][SHOWN],
+        blocks=ratios[4][SHOWN],
+    )
+
+
+def _sparse_call(sparsity: float, block: int, x: np.ndarray) -> Callable[[], object]:
+    w = _sparse_layer(sparsity, block)
+    return lambda: kernels.sparse_matmul(w, x)
+
+
+# --- whole networks -----------------------------------------------------------------------------------------
+
+
+def _pruned(classifier: trained.Classifier, sparsity: float, block: int, epochs: int) -> Layer:
+    """A pruned copy, fine-tuned for some epochs with the removed weights held at zero."""
+    model = copy.deepcopy(classifier.model)
+    masks = prune(model, sparsity, block=block)
+    if epochs:
+        optimizer = masks.wrap(Adam(model.parameters(), lr=FINE_TUNING_LR))
+        trained.fit(model, classifier.data, epochs=epochs, seed=classifier.seed, lr=FINE_TUNING_LR, optimizer=optimizer)
+    return model
+
+
+def _fine_tuned(context: Context, name: str, classifier: trained.Classifier, sparsity: float, block: int) -> Layer:
+    epochs = context.choose(1, 3, 6) if name == "CNN" else context.choose(3, 8, 15)
+    settings = {"seed": classifier.seed, "sparsity": sparsity, "block": block, "epochs": epochs}
+    state = context.trained(
+        f"pruned-{name.lower()}",
+        lambda: _pruned(classifier, sparsity, block, epochs).state_dict(),
+        **settings,
+        effort=context.effort,
+    )
+    model = copy.deepcopy(classifier.model)
+    model.load_state_dict(state)
+    model.eval()
+    return model
+
+
+def _network(
+    section: Section, context: Context, name: str, example: str, classifiers: list[trained.Classifier], start: float
+) -> None:
+    table = Table(
+        f"{name} ({example}) on digits at 32 × 32, pruned",
+        ["weights removed", "in", "points lost at once", "after fine-tuning", "fewer parameters", "fewer bytes", "speed"],
+        note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights over those left. Bytes: "
+        f"float32 parameters over what the sparse network holds, indices included. Speed: batch 64, {context.threads} threads, "
+        "against the dense network, folded and packed.",
+    )
+    dense_hits = np.concatenate([trained.float_correct(c) for c in classifiers])
+    dense = optimize(classifiers[0].model)
+    images = np.ascontiguousarray(classifiers[0].data.test_images[:64])
+    sparsities = context.choose([SHOWN], SPARSITIES, SPARSITIES)
+    curves: dict[str, list[Measured]] = {}
+    for i, sparsity in enumerate(sparsities):
+        for j, block in enumerate(BLOCKS):
+            share = (i + j / 2) / len(sparsities)
+            context.progress(start + (0.3 if name == "MLP" else 0.4) * share, f"{name}, {100 * sparsity:g} % removed")
+            tuned = [_fine_tuned(context, name, c, sparsity, block) for c in classifiers]
+            at_once = _loss(dense_hits, [_pruned(c, sparsity, block, 0) for c in classifiers], classifiers, context)
+            after = _loss(dense_hits, tuned, classifiers, context)
+            sparse = sparsify(tuned[0], block=block)
+            race = context.race(lambda: dense(images), lambda sparse=sparse: sparse(images), names=("dense", "sparse"))
+            section.samples[f"{name}, {sparsity}, {BLOCKS[block]}"] = race
+            by_parameters, by_bytes = _compression(tuned[0], sparse)
+            table.add(f"{100 * sparsity:g} %", BLOCKS[block], at_once, after, by_parameters, by_bytes, race.ratio)
+            curves.setdefault(f"{BLOCKS[block]}, at once", []).append(at_once)
+            curves.setdefault(f"{BLOCKS[block]}, fine-tuned", []).append(after)
+            if sparsity == SHOWN:
+                section.summaries.append(
+                    Summary(
+                        f"{name}, {100 * sparsity:g} % pruned in {BLOCKS[block]}, fine-tuned", race.ratio, by_bytes, after,
+                        hurts_when="the network has few weights to spare, or too few go for the sparse kernel to pay",
+                    )  # fmt: skip
+                )
+    section.tables.append(table)
+    if len(sparsities) > 1:
+        x = [100 * s for s in sparsities]
+        section.figures.append(
+            Chart(f"{name}: accuracy lost", "% of weights removed", "points lost",
+                  [Series.of(label, x, values) for label, values in curves.items()], level=0.0)  # fmt: skip
+        )
+
+
+def _loss(
+    dense_hits: np.ndarray, models: list[Layer], classifiers: list[trained.Classifier], context: Context
+) -> Measured:
+    hits = [trained.correct(optimize(m).predict, c.data) for m, c in zip(models, classifiers, strict=True)]
+    return trained.accuracy_loss(dense_hits, np.concatenate(hits), context)
+
+
+def _compression(model: Layer, sparse: InferenceModel) -> tuple[Measured, Measured]:
+    parameters = [p.data for p in model.parameters()]
+    left = sum(int(np.count_nonzero(p)) for p in parameters)
+    return (
+        Measured.count(sum(p.size for p in parameters) / left, "×"),
+        Measured.count(sum(p.nbytes for p in parameters) / sparse.nbytes, "×"),
+    )
+
+
+def _pictures(section: Section, model: Layer) -> None:
+    """What goes: a heat map of a layer's weights, and a few of its connections, before and after."""
+    weight = prunable(model)[0].data
+    shown = weight[480:544, :64]
+    for title, mask in (
+        ("Weights of the first layer, a corner of it", np.ones_like(weight, dtype=bool)),
+        (f"The same, {100 * SHOWN:g} % removed one by one", magnitude_mask(weight, SHOWN)),
+        (f"The same, {100 * SHOWN:g} % removed in 4×1 blocks", magnitude_mask(weight, SHOWN, 4)),
+    ):
+        values = np.where(mask[480:544, :64], shown, 0.0)
+        section.figures.append(HeatMap(title, values.tolist(), "output", "input", "weight"))
+    small = [w.data[:rows, :columns] for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)]
+    kept = [w * magnitude_mask(w, 0.8) for w in small]
+    section.figures.append(Connections("Connections of a few units, before", [w.tolist() for w in small]))
+    section.figures.append(Connections("The same with 80 % removed", [w.tolist() for w in kept]))

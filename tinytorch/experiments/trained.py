@@ -1,0 +1,148 @@
+"""The digit classifiers that experiments measure: trained on the shipped images, kept for the next run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinytorch.acceleration import optimize
+from tinytorch.dataloader import DataLoader, TensorDataset
+from tinytorch.datasets import augment_digits, digits_folds, load_digits
+from tinytorch.experiments.context import Context
+from tinytorch.layers import Layer
+from tinytorch.losses import CrossEntropyLoss
+from tinytorch.models.cnn import DigitsCNN
+from tinytorch.models.mlp import MLPClassifier
+from tinytorch.optimizers import Adam
+from tinytorch.quantities import Measured
+from tinytorch.tensor import Tensor
+from tinytorch.timing import corrected, interval
+from tinytorch.training import CosineSchedule, Trainer
+
+Array = np.ndarray
+
+
+@dataclass
+class Data:
+    """Images and labels to train on, and those held out."""
+
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+
+
+@dataclass
+class Classifier:
+    """A trained model in eval mode, with the data of its seed."""
+
+    model: Layer
+    data: Data
+    seed: int
+
+
+def seeds(context: Context) -> list[int]:
+    """One seed when quick, else three; thorough: one for each of five folds over all images."""
+    return list(range(context.choose(1, 3, 5)))
+
+
+def digits(context: Context, seed: int) -> Data:
+    """Images at 32 × 32, a quarter of them held out; with --thorough the seed-th of five folds instead."""
+    if context.thorough:
+        return Data(*list(digits_folds(5, size=32))[seed])
+    return Data(*load_digits(32, "train", seed), *load_digits(32, "test", seed))
+
+
+def digits_cnn(context: Context, seed: int) -> Classifier:
+    """The CNN: convolutions of 32, 64 and 128 channels with batch norm and pooling, two linear layers."""
+    return _classifier(context, "digits-cnn", DigitsCNN, seed, context.choose(4, 10, 15), augment_digits)
+
+
+def digits_mlp(context: Context, seed: int) -> Classifier:
+    """The MLP 1024-512-256-10."""
+    return _classifier(context, "digits-mlp", MLPClassifier, seed, context.choose(10, 20, 30))
+
+
+def _classifier(
+    context: Context, name: str, make: Callable[[], Layer], seed: int, epochs: int,
+    augment: Callable[[Array, int], Array] | None = None,
+) -> Classifier:  # fmt: skip
+    data = digits(context, seed)
+
+    def train() -> dict[str, Array]:
+        with seeded(seed):
+            model = make()
+            fit(model, data, epochs=epochs, seed=seed, augment=augment)
+        return model.state_dict()
+
+    model = make()
+    model.load_state_dict(context.trained(name, train, seed=seed, epochs=epochs, folds=context.thorough))
+    model.eval()
+    return Classifier(model, data, seed)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """NumPy's global generator, from which layers draw their weights, seeded here and as before afterwards."""
+    state = np.random.get_state()
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+def fit(
+    model: Layer, data: Data, *, epochs: int, seed: int, lr: float = 2e-3, optimizer: object | None = None,
+    augment: Callable[[Array, int], Array] | None = None,
+) -> None:  # fmt: skip
+    """Train with Adam and a cosine schedule; `augment(images, seed)` varies the images of each epoch anew."""
+    trainer = Trainer(
+        model,
+        optimizer or Adam(model.parameters(), lr=lr),
+        CrossEntropyLoss(),
+        CosineSchedule(lr, lr / 50, epochs),
+        progress=False,
+    )
+    model.train()
+    for epoch in range(epochs):
+        images = data.train_images if augment is None else augment(data.train_images, seed * 1000 + epoch)
+        dataset = TensorDataset(Tensor(images), Tensor(data.train_labels))
+        trainer.train_epoch(DataLoader(dataset, batch_size=64, shuffle=True, seed=seed * 1000 + epoch))
+    model.eval()
+
+
+def correct(predict: Callable[[Array], Array], data: Data) -> Array:
+    """Which of the held-out images are classified right, (N,) bool."""
+    return predict(data.test_images) == data.test_labels
+
+
+def float_correct(classifier: Classifier) -> Array:
+    """`correct` for the float32 model."""
+    return correct(optimize(classifier.model).predict, classifier.data)
+
+
+def accuracy(hits: Array, context: Context) -> Measured:
+    """Share of right answers in percent, with its interval over images."""
+    low, high = _mean_interval(hits.astype(np.float64), context)
+    return Measured(100 * float(hits.mean()), "%", 100 * max(low, 0), 100 * min(high, 1), len(hits))
+
+
+def accuracy_loss(before: Array, after: Array, context: Context) -> Measured:
+    """Points of accuracy lost, from paired answers to the same images: positive when `after` is worse.
+
+    Where hardly an answer flips, resampling sees no spread; the interval then reaches at least as far as the loss
+    that n unchanged answers cannot rule out, -ln(1 - confidence) / n (the "rule of three" at 95 %).
+    """
+    difference = before.astype(np.float64) - after.astype(np.float64)
+    low, high = _mean_interval(difference, context)
+    blind = -np.log(1 - corrected(context.confidence, context.claims)) / len(difference)
+    mean = float(difference.mean())
+    return Measured(100 * mean, "points", 100 * min(low, mean - blind), 100 * max(high, mean + blind), len(before))
+
+
+def _mean_interval(values: Array, context: Context) -> tuple[float, float]:
+    return interval(values, corrected(context.confidence, context.claims), np.mean)
