@@ -33,6 +33,8 @@ __all__ = ["EFFORTS", "NAMES", "Context", "Record", "Section", "from_json", "loa
 # In the order of the report: name → module.
 REGISTRY = {
     "acceleration": "tinytorch.experiments.acceleration",
+    "quantization": "tinytorch.experiments.quantization",
+    "pruning": "tinytorch.experiments.pruning",
     "caching": "tinytorch.experiments.caching",
     "training": "tinytorch.experiments.training",
 }

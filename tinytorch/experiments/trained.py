@@ -19,7 +19,7 @@ from tinytorch.models.mlp import MLPClassifier
 from tinytorch.optimizers import Adam
 from tinytorch.quantities import Measured
 from tinytorch.tensor import Tensor
-from tinytorch.timing import corrected, interval
+from tinytorch.intervals import corrected, interval
 from tinytorch.training import CosineSchedule, Trainer
 
 Array = np.ndarray
