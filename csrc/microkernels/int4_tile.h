@@ -1,10 +1,10 @@
-/* The INT4 tile, written once over vec.h. A level's int4.c says how its registers multiply bytes, then includes
- * this file:
+/* The INT4 tile, written once over vec.h. A level's int4.c says how its registers multiply bytes, then
+ * includes this file:
  *
  *   MR                      rows
  *   vw, vw_load             4 * VF_N bytes of nibbles; vw_low and vw_high give the nibbles as bytes
  *   vx, vx_load             four int8 of x, in every lane
- *   vd, vd_zero             VF_N lanes of sums; a lane holds the products of 32 steps of depth without overflow
+ *   vd, vd_zero             VF_N lanes of sums; a lane holds 32 steps of depth without overflow
  *   vd_dot(d, w, x)         d plus, in each lane, the four products of that lane's bytes
  *   vd_sum(d)               as int32 */
 #include "microkernels/int4.h"
@@ -33,7 +33,8 @@ TT_INLINE void multiply_block(const size_t m, const int8_t *q, size_t depth, siz
 }
 
 /* `m` is a constant wherever this is called, so that every sum stays in a register. */
-TT_INLINE void tile_of(const size_t m, tt_int4_rows x, size_t group_size, const uint8_t *w, size_t width, float *y)
+TT_INLINE void tile_of(const size_t m, tt_int4_rows x, size_t group_size, const uint8_t *w, size_t width,
+                       float *y)
 {
     vf result[MR][NV];
     TT_UNROLL for (size_t i = 0; i < m; i++)

@@ -1,9 +1,9 @@
 /* The INT8 matmul micro-kernel. Every level yields the same integers.
  *
- * acc (m, nr) = start (nr) + a @ b in int32, for one tile with m <= mr. Depth comes in groups of four, and a row of a is
- * `segments` runs of `groups` groups: run s of row i starts at rows[i] + offsets[s] bytes. A plain matrix is
- * one run; in a convolution a row is the patch under one output pixel, and its runs are read from the image
- * where they lie (Dukhan, "The Indirect Convolution Algorithm", 2019).
+ * acc (m, nr) = start (nr) + a @ b in int32, for one tile with m <= mr. Depth comes in groups of four, and a
+ * row of a is `segments` runs of `groups` groups: run s of row i starts at rows[i] + offsets[s] bytes. A
+ * plain matrix is one run; in a convolution a row is the patch under one output pixel, and its runs are read
+ * from the image where they lie (Dukhan, "The Indirect Convolution Algorithm", 2019).
  *
  * b is a panel of `width` <= nr columns, group after group, each group four rows of b interleaved by
  * `interleave`:
@@ -25,8 +25,8 @@ enum { TT_INT8_SLACK = 64, TT_INT8_MOST_ROWS = 10, TT_INT8_MOST_COLUMNS = 32 };
 
 typedef enum { TT_A_UINT8, TT_A_INT8, TT_A_INT16 } tt_int8_operand;
 
-typedef void tt_int8_tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments, size_t groups,
-                          const int8_t *b, size_t width, const int32_t *start, int32_t *acc);
+typedef void tt_int8_tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments,
+                          size_t groups, const int8_t *b, size_t width, const int32_t *start, int32_t *acc);
 
 typedef struct {
     tt_int8_tile *tile;
@@ -35,6 +35,7 @@ typedef struct {
     size_t interleave;
 } tt_int8_kernels;
 
-extern const tt_int8_kernels tt_int8_scalar, tt_int8_avx2, tt_int8_avx512, tt_int8_vnni, tt_int8_neon, tt_int8_neondot;
+extern const tt_int8_kernels tt_int8_scalar, tt_int8_avx2, tt_int8_avx512, tt_int8_vnni, tt_int8_neon,
+    tt_int8_neondot;
 
 #endif

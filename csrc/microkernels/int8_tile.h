@@ -30,8 +30,8 @@ TT_INLINE void clear(const size_t m, const size_t nv, vi sum[MR][NV])
         TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vi_zero();
 }
 
-/* `m`, `nv` and `chains` are constants wherever this is called, so that every sum stays in a register. A small
- * tile has few sums; `chains` copies of them, each for its share of the steps, hide the latency of vi_dot. */
+/* `m`, `nv` and `chains` are constants wherever this is called, so that every sum stays in a register. Few
+ * rows make few sums: `chains` copies of them, each for its share of the steps, hide vi_dot's latency. */
 TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, const char *const *rows,
                        const size_t *offsets, size_t segments, size_t groups, const int8_t *b, size_t width,
                        const int32_t *start, int32_t *acc)
@@ -68,7 +68,9 @@ TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, con
 static void tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments, size_t groups,
                  const int8_t *b, size_t width, const int32_t *start, int32_t *acc)
 {
-#define COLUMNS(m, nv) tile_of(m, nv, m * nv >= 8 ? 1 : m * nv >= 4 ? 2 : 4, rows, offsets, segments, groups, b, width, start, acc)
+#define CHAINS(sums) ((sums) >= 8 ? 1 : (sums) >= 4 ? 2 : 4)
+#define COLUMNS(m, nv) \
+    tile_of(m, nv, CHAINS((m) * (nv)), rows, offsets, segments, groups, b, width, start, acc)
 #define ROWS(m) \
     case m: if (width > VN) COLUMNS(m, NV); else COLUMNS(m, 1); break
     switch (m) {
@@ -82,4 +84,5 @@ static void tile(size_t m, const char *const *rows, const size_t *offsets, size_
     }
 #undef ROWS
 #undef COLUMNS
+#undef CHAINS
 }

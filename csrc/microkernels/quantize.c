@@ -60,8 +60,8 @@ static float quantize_group(size_t n, const float *x, int8_t *q, int32_t *sum)
     return scale;
 }
 
-static void dequantize(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
-                       size_t step, float *y)
+static void dequantize(size_t n, const uint8_t *q, int is_signed, const float *scale,
+                       const int32_t *zero_point, size_t step, float *y)
 {
     vf s = vf_set(*scale), z = vf_set((float)*zero_point);
     size_t j = 0;
@@ -84,8 +84,8 @@ TT_INLINE vf is_no_scale(vf x)
     return vf_where(vf_less(vf_set(0.0f), x), vf_where(vf_less(x, vf_set(INFINITY)), vf_set(0.0f), one), one);
 }
 
-static int prepare(size_t n, float x_scale, float out_scale, int zero_point, const float *bias, int32_t *start,
-                   float *scale, float *multiplier)
+static int prepare(size_t n, float x_scale, float out_scale, int zero_point, const float *bias,
+                   int32_t *start, float *scale, float *multiplier)
 {
     vf wrong = vf_set(0.0f), most = vf_set(1073741824.0f); /* a larger bias could carry a sum out of int32 */
     for (size_t j = 0; j < n; j++) start[j] = (int32_t)(0 - (uint32_t)zero_point * (uint32_t)start[j]);
@@ -98,7 +98,8 @@ static int prepare(size_t n, float x_scale, float out_scale, int zero_point, con
         for (size_t j = 0; j < n; j += VF_N) {
             vf s = vf_load(scale + j), m = vf_div(s, vf_set(out_scale)), b = vf_load(bias + j);
             vf_store(multiplier + j, m);
-            wrong = vf_add(wrong, vf_add(vf_where(vf_less(m, vf_set(INFINITY)), vf_set(0.0f), vf_set(1.0f)), is_nan(b)));
+            vf too_large = vf_where(vf_less(m, vf_set(INFINITY)), vf_set(0.0f), vf_set(1.0f));
+            wrong = vf_add(wrong, vf_add(too_large, is_nan(b)));
             vi units = vi_round(clamp(vf_div(b, s), vf_sub(vf_set(0.0f), most), most));
             vi_store(start + j, vi_add(vi_load(start + j), units));
         }
@@ -125,8 +126,8 @@ static void to_bytes(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
         }
 }
 
-static void to_floats(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
-                      float *y, size_t y_stride)
+static void to_floats(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
+                      const tt_requantization *how, float *y, size_t y_stride)
 {
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j += VF_N) {

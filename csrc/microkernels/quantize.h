@@ -22,8 +22,8 @@ typedef struct {
      * one for each element. Returns 1 when x holds a NaN, whose y has no meaning. */
     int (*quantize)(size_t n, const float *x, const float *scale, const int32_t *zero_point, size_t step,
                     float low, float high, uint8_t *y);
-    void (*dequantize)(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
-                       size_t step, float *y);
+    void (*dequantize)(size_t n, const uint8_t *q, int is_signed, const float *scale,
+                       const int32_t *zero_point, size_t step, float *y);
 
     /* q = round(x / scale), scale = max|x| / 127; q is zero for a scale of 0. Returns the scale, which is NaN
      * (and q without meaning) when x is not finite; *sum is the sum of q. */
@@ -33,15 +33,15 @@ typedef struct {
      * scale[j] = x_scale * scale[j]; start[j] = -zero_point * start[j]; and for quantized results (out_scale
      * above 0) multiplier[j] = scale[j] / out_scale, start[j] += round(bias[j] / scale[j]).
      * Returns 0 when a scale is not a positive number, or a bias to be quantized is NaN. */
-    int (*prepare)(size_t n, float x_scale, float out_scale, int zero_point, const float *bias, int32_t *start,
-                   float *scale, float *multiplier);
+    int (*prepare)(size_t n, float x_scale, float out_scale, int zero_point, const float *bias,
+                   int32_t *start, float *scale, float *multiplier);
 
     /* y (m, n) from sums (m, sum_stride). Sums and the per-column arrays of `how` can be read up to the next
      * multiple of TT_INT8_MOST_COLUMNS. */
     void (*to_bytes)(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
                      uint8_t *y, size_t y_stride);
-    void (*to_floats)(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
-                      float *y, size_t y_stride);
+    void (*to_floats)(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
+                      const tt_requantization *how, float *y, size_t y_stride);
 
     /* n bytes as elements of the type that a level's INT8 tile takes (microkernels/int8.h). */
     void (*convert)(size_t n, const uint8_t *x, int is_signed, tt_int8_operand type, void *y);

@@ -43,7 +43,10 @@ TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 
 #elif defined(TT_LEVEL_AVX2)
 
-TT_INLINE vf vf_from_int(const int32_t *p) { return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p)); }
+TT_INLINE vf vf_from_int(const int32_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p));
+}
 TT_INLINE vf vf_from_uint8(const uint8_t *p)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
@@ -136,7 +139,7 @@ TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z) { *p = (uint8_t)vi_add(vi_rou
 /* Exponent and mantissa moved to where a float32 has them are the same number divided by 2^112. */
 TT_INLINE vf vf_from_half(const uint8_t *p) { return vf_mul(vf_of_bits(vi_half_bits(p)), vf_set(0x1p112f)); }
 
-#if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2)
+#if defined(TT_LEVEL_AVX2)
 typedef __m128i tt_bytes16;
 TT_INLINE tt_bytes16 tt_load16(const uint8_t *p) { return _mm_loadu_si128((const __m128i *)p); }
 TT_INLINE void tt_store16(uint8_t *p, tt_bytes16 a) { _mm_storeu_si128((__m128i *)p, a); }
@@ -150,11 +153,44 @@ TT_INLINE tt_bytes16 tt_zip_low(tt_bytes16 a, tt_bytes16 b) { return vzip1q_u8(a
 TT_INLINE tt_bytes16 tt_zip_high(tt_bytes16 a, tt_bytes16 b) { return vzip2q_u8(a, b); }
 #endif
 
+#if defined(TT_LEVEL_AVX512)
+/* Rows first, first + 4, first + 8 and first + 12 of 16 bytes each. */
+TT_INLINE __m512i tt_load_rows(const uint8_t *x, size_t stride, size_t first)
+{
+    x += first * stride;
+    __m512i rows = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)x));
+    rows = _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(x + 4 * stride)), 1);
+    rows = _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(x + 8 * stride)), 2);
+    return _mm512_inserti32x4(rows, _mm_loadu_si128((const __m128i *)(x + 12 * stride)), 3);
+}
+
+/* In each quarter, four columns of four rows; as columns, to rows first ... first + 3 of y. */
+TT_INLINE void tt_store_columns(uint8_t *y, size_t stride, size_t first, __m512i quarters)
+{
+    __m512i gather = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i columns = _mm512_permutexvar_epi32(gather, quarters);
+    y += first * stride;
+    _mm_storeu_si128((__m128i *)y, _mm512_castsi512_si128(columns));
+    _mm_storeu_si128((__m128i *)(y + stride), _mm512_extracti32x4_epi32(columns, 1));
+    _mm_storeu_si128((__m128i *)(y + 2 * stride), _mm512_extracti32x4_epi32(columns, 2));
+    _mm_storeu_si128((__m128i *)(y + 3 * stride), _mm512_extracti32x4_epi32(columns, 3));
+}
+#endif
+
 /* y (16, 16) = x (16, 16) transposed. */
 TT_INLINE void tt_transpose_16(const uint8_t *x, size_t x_stride, uint8_t *y, size_t y_stride)
 {
-#if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2) || defined(TT_LEVEL_NEON)
-    /* Zipping rows i and i + 8 moves one bit of the row number into the column number; four times moves all. */
+#if defined(TT_LEVEL_AVX512)
+    __m512i r0 = tt_load_rows(x, x_stride, 0), r1 = tt_load_rows(x, x_stride, 1);
+    __m512i r2 = tt_load_rows(x, x_stride, 2), r3 = tt_load_rows(x, x_stride, 3);
+    __m512i low = _mm512_unpacklo_epi8(r0, r1), high = _mm512_unpackhi_epi8(r0, r1);
+    __m512i low_2 = _mm512_unpacklo_epi8(r2, r3), high_2 = _mm512_unpackhi_epi8(r2, r3);
+    tt_store_columns(y, y_stride, 0, _mm512_unpacklo_epi16(low, low_2));
+    tt_store_columns(y, y_stride, 4, _mm512_unpackhi_epi16(low, low_2));
+    tt_store_columns(y, y_stride, 8, _mm512_unpacklo_epi16(high, high_2));
+    tt_store_columns(y, y_stride, 12, _mm512_unpackhi_epi16(high, high_2));
+#elif defined(TT_LEVEL_AVX2) || defined(TT_LEVEL_NEON)
+    /* Zipping rows i and i + 8 moves one bit of the row number to the column number; four times moves all. */
     tt_bytes16 even[16], odd[16];
     TT_UNROLL for (int i = 0; i < 16; i++) even[i] = tt_load16(x + (size_t)i * x_stride);
     TT_UNROLL for (int round = 0; round < 2; round++) {

@@ -15,7 +15,10 @@ enum { COLUMNS = TT_INT4_COLUMNS };
 static size_t padded_depth(size_t k) { return tt_round_up(k, 8); }
 
 /* Bytes of one column: a float16 for each group, half a byte for each element. */
-static size_t column_bytes(size_t k, size_t group_size) { return 2 * tt_div_up(k, group_size) + padded_depth(k) / 2; }
+static size_t column_bytes(size_t k, size_t group_size)
+{
+    return 2 * tt_div_up(k, group_size) + padded_depth(k) / 2;
+}
 
 size_t tt_packed_bytes_int4(size_t k, size_t n, size_t group_size)
 {
@@ -47,7 +50,8 @@ static float float_of(uint16_t half)
 }
 
 /* Packs one column of one group; returns 0 when it has no scale. */
-static int pack_column(const float *w, size_t step, size_t count, size_t width, uint8_t *scale_at, uint8_t *nibbles)
+static int pack_column(const float *w, size_t step, size_t count, size_t width, uint8_t *scale_at,
+                       uint8_t *nibbles)
 {
     float largest = 0.0f, nothing = 0.0f; /* x - x is NaN for NaN and infinities */
     for (size_t t = 0; t < count; t++) {
@@ -154,7 +158,8 @@ static void multiply_panels(void *context, size_t index, int worker)
 {
     (void)worker;
     const linear_job *job = context;
-    size_t first_row = index % job->row_tasks * job->rows_each, panel = index / job->row_tasks * job->panels_each;
+    size_t first_row = index % job->row_tasks * job->rows_each;
+    size_t panel = index / job->row_tasks * job->panels_each;
     size_t end_row = tt_min(first_row + job->rows_each, job->m), end = (panel + job->panels_each) * COLUMNS;
     float sums[TT_INT4_MOST_ROWS * COLUMNS];
 
@@ -187,8 +192,8 @@ static void multiply_rows(linear_job *job, int workers)
     tt_parallel_for(workers, job->row_tasks * tt_div_up(panels, job->panels_each), multiply_panels, job);
 }
 
-tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x, const uint8_t *packed,
-                         const float *bias, float *y)
+tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x,
+                         const uint8_t *packed, const float *bias, float *y)
 {
     if (m == 0 || n == 0) return TT_OK;
     enum { ROWS = 512 }; /* quantized at a time */

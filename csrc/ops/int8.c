@@ -11,7 +11,8 @@
 
 static void pack_group(const int8_t *const rows[4], size_t width, size_t interleave, int8_t *restrict out)
 {
-    const int8_t *restrict r0 = rows[0], *restrict r1 = rows[1], *restrict r2 = rows[2], *restrict r3 = rows[3];
+    const int8_t *restrict r0 = rows[0], *restrict r1 = rows[1];
+    const int8_t *restrict r2 = rows[2], *restrict r3 = rows[3];
     if (interleave == 4) {
         for (size_t j = 0; j < width; j++) {
             out[4 * j] = r0[j];
@@ -70,7 +71,10 @@ void tt_unpack_panels_int8(size_t k, size_t n, const int8_t *panels, int8_t *w)
         }
 }
 
-static size_t sums_offset(size_t depth, size_t n, size_t groups) { return tt_round_up(depth * n * groups, 4); }
+static size_t sums_offset(size_t depth, size_t n, size_t groups)
+{
+    return tt_round_up(depth * n * groups, 4);
+}
 
 size_t tt_layer_bytes_int8(size_t depth, size_t n, size_t groups)
 {
@@ -122,12 +126,14 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
     for (size_t group = 0; group < groups; group++) {
         memcpy(start + group * stride, sums + group * n * sizeof *start, n * sizeof *start);
         memcpy(scale + group * stride, w_scale + group * n, n * sizeof *scale);
-        for (size_t j = n; j < stride; j++) scale[group * stride + j] = w_scale[group * n]; /* any that is valid */
+        /* The columns that fill up the group need some valid scale. */
+        for (size_t j = n; j < stride; j++) scale[group * stride + j] = w_scale[group * n];
         if (bias) memcpy(real_bias + group * stride, bias + group * n, n * sizeof *bias);
     }
     int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
     float out_scale = result->type == TT_FLOAT32 ? 0.0f : result->scale;
-    if (!tt_kernels()->quantize->prepare(all, x.scale, out_scale, zero_point, real_bias, start, scale, multiplier)) {
+    if (!tt_kernels()->quantize->prepare(all, x.scale, out_scale, zero_point, real_bias, start, scale,
+                                         multiplier)) {
         tt_scratch_release(start);
         return TT_BAD_VALUE;
     }
@@ -135,8 +141,9 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
     int relu = result->activation == TT_RELU;
     *finish = (tt_finish_int8){
         .type = result->type, .stride = stride, .start = start, .scratch = start,
-        .how = {scale, bias ? real_bias : NULL, multiplier, relu ? (float)result->zero_point : low, low + 255.0f,
-                result->zero_point, relu}};
+        .how = {.scale = scale, .bias = bias ? real_bias : NULL, .multiplier = multiplier,
+                .low = relu ? (float)result->zero_point : low, .high = low + 255.0f,
+                .zero_point = result->zero_point, .relu = relu}};
     return TT_OK;
 }
 
@@ -168,7 +175,8 @@ static const char *rows_of(const matmul_job *job, size_t first, size_t count, in
     size_t used = job->k * element_bytes(job->kernels);
     for (size_t i = 0; i < count; i++) {
         char *row = block + i * job->row_bytes;
-        job->quantize->convert(job->k, job->a + (first + i) * job->k, job->is_signed, job->kernels->a_type, row);
+        job->quantize->convert(job->k, job->a + (first + i) * job->k, job->is_signed, job->kernels->a_type,
+                               row);
         memset(row + used, 0, job->row_bytes - used);
     }
     return block;
@@ -194,7 +202,8 @@ static void multiply_block(void *context, size_t index, int worker)
     const matmul_job *job = context;
     size_t mr = job->kernels->mr, nr = job->kernels->nr, no_offset = 0;
     size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
-    size_t column = index / job->row_tasks * job->columns_each, end = tt_min(column + job->columns_each, job->n);
+    size_t column = index / job->row_tasks * job->columns_each;
+    size_t end = tt_min(column + job->columns_each, job->n);
     size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 10 and 3 */
     const char *a = rows_of(job, first, count, worker);
     int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
@@ -229,8 +238,8 @@ static tt_status multiply(matmul_job *job)
     job->columns_each = tt_round_up(tt_div_up(job->n, column_tasks), kernels->nr);
     column_tasks = tt_div_up(job->n, job->columns_each);
 
-    int as_it_is = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels, job->is_signed) == 0 && job->k % 4 == 0;
-    if (!as_it_is) {
+    int same_type = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels, job->is_signed) == 0;
+    if (!same_type || job->k % 4) {
         job->converted = tt_scratch_acquire((size_t)workers * job->mc * job->row_bytes);
         if (!job->converted) return TT_OUT_OF_MEMORY;
     }
@@ -260,7 +269,8 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
         tt_begin_finish_int8(tt_depth_int8(k), n, 1, x, packed, w_scale, bias, &result, &finish);
     if (status != TT_OK) return status;
     matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
-                      .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start, .y = result.y};
+                      .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start,
+                      .y = result.y};
     status = multiply(&job);
     tt_scratch_release(finish.scratch);
     return status;
@@ -280,8 +290,8 @@ tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_i
     for (size_t d = 0; shift && d < k; d++)
         for (size_t j = 0; j < n; j++) start[j] -= shift * b[d * n + j];
     tt_pack_panels_int8(k, n, b, panels);
-    matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels, .start = start,
-                      .y = c};
+    matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels,
+                      .start = start, .y = c};
     tt_status status = multiply(&job);
     tt_scratch_release(panels);
     return status;

@@ -1,8 +1,8 @@
 /* INT8 convolution as a matmul that reads the image where it lies.
  *
- * Each image is first turned around: pixels in rows, a pixel's channels side by side (NHWC), with its border of
- * zero points. Then the values under one row of the kernel are contiguous, and the patch under an output pixel
- * is kernel_h runs at fixed distances from that pixel's address. The tile takes those addresses for the
+ * Each image is first turned around: pixels in rows, a pixel's channels side by side (NHWC), with its border
+ * of zero points. Then the values under one row of the kernel are contiguous, and the patch under an output
+ * pixel is kernel_h runs at fixed distances from that pixel's address. The tile takes those addresses for the
  * rows of its left operand, so patches are never copied.
  *
  * A dilated kernel row is contiguous too when the columns are stored in dilation_w interleaved phases:
@@ -44,6 +44,12 @@ static size_t channels_of(const tt_conv2d_shape *s) { return s->channels / s->gr
 static size_t run_of(const tt_conv2d_shape *s) { return s->kernel_w * channels_of(s); }
 static size_t depth_of(const tt_conv2d_shape *s) { return s->kernel_h * tt_depth_int8(run_of(s)); }
 
+/* Whether a row of the matrix holds weights; the others fill up a run. */
+static int is_weight(const tt_conv2d_shape *s, size_t depth)
+{
+    return depth % tt_depth_int8(run_of(s)) < run_of(s);
+}
+
 static size_t weight_index(const tt_conv2d_shape *s, size_t o, size_t depth)
 {
     size_t padded = tt_depth_int8(run_of(s)), row = depth / padded, e = depth % padded;
@@ -58,14 +64,14 @@ size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape)
 
 tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uint8_t *packed)
 {
-    size_t depth = depth_of(shape), n = shape->outputs / shape->groups, run = run_of(shape);
+    size_t depth = depth_of(shape), n = shape->outputs / shape->groups;
     int8_t *matrix = tt_scratch_acquire(depth * n);
     if (!matrix) return TT_OUT_OF_MEMORY;
     memset(packed, 0, tt_conv2d_packed_bytes_int8(shape));
     for (size_t group = 0; n > 0 && group < shape->groups; group++) {
         for (size_t d = 0; d < depth; d++)
             for (size_t j = 0; j < n; j++)
-                matrix[d * n + j] = d % tt_depth_int8(run) < run ? w[weight_index(shape, group * n + j, d)] : 0;
+                matrix[d * n + j] = is_weight(shape, d) ? w[weight_index(shape, group * n + j, d)] : 0;
         tt_pack_layer_int8(depth, n, shape->groups, group, matrix, packed);
     }
     tt_scratch_release(matrix);
@@ -74,14 +80,14 @@ tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uin
 
 tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *packed, int8_t *w)
 {
-    size_t depth = depth_of(shape), n = shape->outputs / shape->groups, run = run_of(shape);
+    size_t depth = depth_of(shape), n = shape->outputs / shape->groups;
     int8_t *matrix = tt_scratch_acquire(depth * n);
     if (!matrix) return TT_OUT_OF_MEMORY;
     for (size_t group = 0; n > 0 && group < shape->groups; group++) {
         tt_unpack_panels_int8(depth, n, (const int8_t *)packed + group * depth * n, matrix);
         for (size_t d = 0; d < depth; d++)
             for (size_t j = 0; j < n; j++)
-                if (d % tt_depth_int8(run) < run) w[weight_index(shape, group * n + j, d)] = matrix[d * n + j];
+                if (is_weight(shape, d)) w[weight_index(shape, group * n + j, d)] = matrix[d * n + j];
     }
     tt_scratch_release(matrix);
     return TT_OK;
@@ -103,7 +109,8 @@ static void copy_row(const conv_job *job, const uint8_t *pixels, uint8_t *row)
         memcpy(row + s->pad_w * job->channels, pixels, s->width * job->channels);
     } else {
         for (size_t x = 0; x < s->width; x++)
-            memcpy(row + position(job, s->pad_w + x) * job->channels, pixels + x * job->channels, job->channels);
+            memcpy(row + position(job, s->pad_w + x) * job->channels, pixels + x * job->channels,
+                   job->channels);
     }
 }
 
@@ -133,7 +140,8 @@ static const char *turn_around(const conv_job *job, size_t index, int worker)
 /* ---- one chunk of pixels by one panel of channels ---- */
 
 /* The addresses under which the patches of `count` output pixels from `first` on begin. */
-static void find_patches(const conv_job *job, const char *image, size_t first, size_t count, const char **patches)
+static void find_patches(const conv_job *job, const char *image, size_t first, size_t count,
+                         const char **patches)
 {
     const tt_conv2d_shape *s = job->shape;
     size_t row_bytes = s->stride_h * job->padded_columns * job->channels * job->element_bytes;
@@ -191,7 +199,8 @@ static void convolve_image(void *context, size_t index, int worker)
     const conv_job *job = context;
     const char *image = turn_around(job, index, worker);
     for (size_t chunk = 0; chunk < job->chunks; chunk++)
-        for (size_t panel = 0; panel < job->panels_each_group; panel++) convolve(job, image, index, chunk, panel);
+        for (size_t panel = 0; panel < job->panels_each_group; panel++)
+            convolve(job, image, index, chunk, panel);
 }
 
 static void convolve_piece(void *context, size_t piece, int worker)
@@ -258,15 +267,15 @@ static tt_status run(conv_job *job)
     return TT_OK;
 }
 
-tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed, const float *w_scale,
-                         const float *bias, tt_result result)
+tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed,
+                         const float *w_scale, const float *bias, tt_result result)
 {
     tt_finish_int8 finish;
     conv_job job = {.shape = shape, .kernels = tt_kernels()->int8, .quantize = tt_kernels()->quantize, .x = x,
                     .panels = (const int8_t *)packed, .finish = &finish, .y = result.y};
     if (!lay_out(&job)) return TT_OUT_OF_MEMORY;
-    tt_status status =
-        tt_begin_finish_int8(job.depth, job.outputs, shape->groups, x, packed, w_scale, bias, &result, &finish);
+    tt_status status = tt_begin_finish_int8(job.depth, job.outputs, shape->groups, x, packed, w_scale, bias,
+                                            &result, &finish);
     if (status != TT_OK) return status;
     status = run(&job);
     tt_scratch_release(finish.scratch);

@@ -3,7 +3,7 @@
 
 #include <stdatomic.h>
 
-/* x (outer, axis, inner) as rows: one scale for each row, or a scale for each element where the axis is last. */
+/* x (outer, axis, inner) as rows: a scale for each row, or one for each element where the axis is last. */
 typedef struct {
     const tt_quantize_kernels *kernels;
     size_t axis, length, step;
@@ -70,7 +70,8 @@ static void run(quantize_job *job, size_t outer, size_t inner, tt_task *task)
 tt_status tt_quantize_f32(size_t outer, size_t axis, size_t inner, const float *x, const float *scale,
                           const int32_t *zero_point, int is_signed, uint8_t *q)
 {
-    quantize_job job = {.axis = axis, .scale = scale, .zero_point = zero_point, .is_signed = is_signed, .x = x, .q = q};
+    quantize_job job = {.axis = axis, .scale = scale, .zero_point = zero_point, .is_signed = is_signed,
+                        .x = x, .q = q};
     run(&job, outer, inner, quantize_span);
     return atomic_load(&job.found_nan) ? TT_BAD_VALUE : TT_OK;
 }

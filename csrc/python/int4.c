@@ -4,7 +4,8 @@ static int next_group_size(tt_args *args, size_t *group_size)
 {
     if (tt_next_size(args, "group_size", 32, group_size) < 0) return -1;
     if (*group_size % 32 == 0) return 0;
-    PyErr_Format(PyExc_ValueError, "%s: group_size is %zu, must be a multiple of 32", args->function, *group_size);
+    PyErr_Format(PyExc_ValueError, "%s: group_size is %zu, must be a multiple of 32", args->function,
+                 *group_size);
     return -1;
 }
 
@@ -25,8 +26,9 @@ static PyObject *pack_int4(PyObject *module, PyObject *const *values, Py_ssize_t
     status = tt_pack_int4(k, n, group_size, TT_F32(w), PyArray_DATA(packed));
     Py_END_ALLOW_THREADS
     if (status == TT_OK) return (PyObject *)packed;
-    PyErr_SetString(PyExc_ValueError,
-                    "pack_int4: w holds NaN, an infinity, or values whose scale max|w| / 7 is beyond float16 (65504)");
+    PyErr_SetString(
+        PyExc_ValueError,
+        "pack_int4: w holds NaN, an infinity, or values whose scale max|w| / 7 is beyond float16 (65504)");
     Py_DECREF(packed);
     return NULL;
 }
@@ -70,7 +72,8 @@ static PyObject *linear_int4(PyObject *module, PyObject *const *values, Py_ssize
     PyArrayObject *x, *packed, *bias;
     size_t k, n, group_size, m = 1;
     if (tt_args_begin(&args, "linear_int4", values, count, 6) < 0 ||
-        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(packed = next_packed(&args, &k, &n, &group_size)) ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
+        !(packed = next_packed(&args, &k, &n, &group_size)) ||
         tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0)
         return NULL;
     int last = PyArray_NDIM(x) - 1;
@@ -84,7 +87,8 @@ static PyObject *linear_int4(PyObject *module, PyObject *const *values, Py_ssize
     if (!y) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = tt_linear_int4(m, n, k, group_size, TT_F32(x), PyArray_DATA(packed), TT_F32_OR_NULL(bias), TT_F32(y));
+    status = tt_linear_int4(m, n, k, group_size, TT_F32(x), PyArray_DATA(packed), TT_F32_OR_NULL(bias),
+                            TT_F32(y));
     Py_END_ALLOW_THREADS
     if (status == TT_OK) return (PyObject *)y;
     tt_raise("linear_int4", status);

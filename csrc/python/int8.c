@@ -8,13 +8,15 @@ static PyObject *matmul_int8(PyObject *module, PyObject *const *values, Py_ssize
     PyArrayObject *a, *b;
     int is_signed;
     if (tt_args_begin(&args, "matmul_int8", values, count, 2) < 0 ||
-        !(a = tt_next_bytes(&args, "a", 2, 2, &is_signed)) || !(b = tt_next_array(&args, "b", NPY_INT8, 2, 2)) ||
+        !(a = tt_next_bytes(&args, "a", 2, 2, &is_signed)) ||
+        !(b = tt_next_array(&args, "b", NPY_INT8, 2, 2)) ||
         tt_expect_size(&args, "b", "rows (as a has columns)", TT_DIM(b, 0), TT_DIM(a, 1)) < 0)
         return NULL;
     size_t m = TT_DIM(a, 0), k = TT_DIM(a, 1), n = TT_DIM(b, 1);
     if (k > TT_MOST_PRODUCTS)
-        return PyErr_Format(PyExc_ValueError, "matmul_int8: sums of %zu products could overflow int32; at most %d",
-                            k, (int)TT_MOST_PRODUCTS);
+        return PyErr_Format(PyExc_ValueError,
+                            "matmul_int8: sums of %zu products could overflow int32; at most %d", k,
+                            (int)TT_MOST_PRODUCTS);
     npy_intp dims[2] = {(npy_intp)m, (npy_intp)n};
     PyArrayObject *c = tt_new_array(2, dims, NPY_INT32);
     if (!c) return NULL;
@@ -90,9 +92,11 @@ static PyObject *finish(const tt_args *args, tt_status status, PyArrayObject *y)
     if (status == TT_OK) return (PyObject *)y;
     Py_DECREF(y);
     if (status == TT_BAD_VALUE)
-        return PyErr_Format(PyExc_ValueError,
-                            "%s: x_scale * w_scale, and that over out_scale, must be positive float32 numbers, and "
-                            "bias must not hold NaN where the output is quantized", args->function);
+        return PyErr_Format(
+            PyExc_ValueError,
+            "%s: x_scale * w_scale, and that over out_scale, must be positive float32 numbers, and "
+            "bias must not hold NaN where the output is quantized",
+            args->function);
     tt_raise(args->function, status);
     return NULL;
 }
@@ -154,9 +158,9 @@ static PyObject *linear_int8(PyObject *module, PyObject *const *values, Py_ssize
     tt_quantized x;
     tt_result result = {0};
     size_t k, n, m = 1;
-    if (tt_args_begin(&args, "linear_int8", values, count, 12) < 0 || !(x_q = next_quantized(&args, 1, -1, &x)) ||
-        !(packed = next_packed_linear(&args, &k, &n)) || next_parameters(&args, n, &scale, &bias) < 0 ||
-        next_result(&args, &result) < 0)
+    if (tt_args_begin(&args, "linear_int8", values, count, 12) < 0 ||
+        !(x_q = next_quantized(&args, 1, -1, &x)) || !(packed = next_packed_linear(&args, &k, &n)) ||
+        next_parameters(&args, n, &scale, &bias) < 0 || next_result(&args, &result) < 0)
         return NULL;
     int last = PyArray_NDIM(x_q) - 1;
     if (tt_expect_size(&args, "x_q", "features on its last axis", TT_DIM(x_q, last), k) < 0) return NULL;
@@ -264,10 +268,12 @@ static PyObject *conv2d_int8(PyObject *module, PyObject *const *values, Py_ssize
     if (tt_args_begin(&args, "conv2d_int8", values, count, 21) < 0 ||
         !(x_q = next_quantized(&args, 4, 4, &x)) || !(packed = next_packed_conv2d(&args, d)) ||
         next_parameters(&args, d[0], &scale, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||
-        next_result(&args, &result) < 0 || tt_complete_shape(&args, &shape, x_q, d[0], d[1], d[2], d[3]) < 0 ||
+        next_result(&args, &result) < 0 ||
+        tt_complete_shape(&args, &shape, x_q, d[0], d[1], d[2], d[3]) < 0 ||
         check_packed_conv2d(&args, packed, &shape) < 0)
         return NULL;
-    npy_intp dims[4] = {(npy_intp)shape.batch, (npy_intp)shape.outputs, (npy_intp)shape.out_h, (npy_intp)shape.out_w};
+    npy_intp dims[4] = {(npy_intp)shape.batch, (npy_intp)shape.outputs, (npy_intp)shape.out_h,
+                        (npy_intp)shape.out_w};
     if (!(y = new_result(4, dims, &result))) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS

@@ -18,8 +18,8 @@ static int check_scale(const tt_args *args, const char *name, float scale)
     if (scale > 0 && isfinite(scale)) return 0;
     PyObject *found = PyFloat_FromDouble(scale);
     if (found)
-        PyErr_Format(PyExc_ValueError, "%s: %s is %S, must be finite and above 0 in float32", args->function, name,
-                     found);
+        PyErr_Format(PyExc_ValueError, "%s: %s is %S, must be finite and above 0 in float32", args->function,
+                     name, found);
     Py_XDECREF(found);
     return -1;
 }
@@ -70,8 +70,8 @@ static int check_zero_points(const tt_args *args, PyArrayObject *zero_point, int
     int low = is_signed ? -128 : 0;
     for (npy_intp i = 0; i < PyArray_SIZE(zero_point); i++)
         if (values[i] < low || values[i] > low + 255) {
-            PyErr_Format(PyExc_ValueError, "%s: zero_point is %d, must be in [%d, %d]", args->function, values[i],
-                         low, low + 255);
+            PyErr_Format(PyExc_ValueError, "%s: zero_point is %d, must be in [%d, %d]", args->function,
+                         values[i], low, low + 255);
             return -1;
         }
     return 0;
@@ -82,7 +82,8 @@ static int read_grid(const tt_args *args, PyArrayObject *x, PyArrayObject *scale
 {
     int ndim = PyArray_NDIM(x);
     if (axis >= ndim) {
-        PyErr_Format(PyExc_ValueError, "%s: axis is %d, but the array has %d dimensions", args->function, axis, ndim);
+        PyErr_Format(PyExc_ValueError, "%s: axis is %d, but the array has %d dimensions", args->function,
+                     axis, ndim);
         return -1;
     }
     *g = (grid){1, 1, 1, TT_F32(scale), PyArray_DATA(zero_point)};
@@ -105,14 +106,16 @@ static PyObject *quantize(PyObject *module, PyObject *const *values, Py_ssize_t 
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 0, -1)) ||
         !(scale = tt_next_array(&args, "scale", NPY_FLOAT32, 1, 1)) ||
         !(zero_point = tt_next_array(&args, "zero_point", NPY_INT32, 1, 1)) ||
-        tt_next_int(&args, "axis", -1, NPY_MAXDIMS, &axis) < 0 || tt_next_bool(&args, "signed", &is_signed) < 0 ||
+        tt_next_int(&args, "axis", -1, NPY_MAXDIMS, &axis) < 0 ||
+        tt_next_bool(&args, "signed", &is_signed) < 0 ||
         read_grid(&args, x, scale, zero_point, axis, is_signed, &g) < 0)
         return NULL;
     PyArrayObject *q = tt_new_array(PyArray_NDIM(x), PyArray_DIMS(x), is_signed ? NPY_INT8 : NPY_UINT8);
     if (!q) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = tt_quantize_f32(g.outer, g.axis, g.inner, TT_F32(x), g.scale, g.zero_point, is_signed, PyArray_DATA(q));
+    status = tt_quantize_f32(g.outer, g.axis, g.inner, TT_F32(x), g.scale, g.zero_point, is_signed,
+                             PyArray_DATA(q));
     Py_END_ALLOW_THREADS
     if (status == TT_OK) return (PyObject *)q;
     PyErr_SetString(PyExc_ValueError, "quantize: x holds NaN, which no integer stands for");

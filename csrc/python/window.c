@@ -27,26 +27,29 @@ static int output_size(const tt_args *args, const char *axis, size_t size, size_
 {
     const size_t most = (size_t)PY_SSIZE_T_MAX / 4;
     if (kernel < 1) {
-        PyErr_Format(PyExc_ValueError, "%s: w has a kernel of %s 0, must be at least 1", args->function, axis);
+        PyErr_Format(PyExc_ValueError, "%s: w has a kernel of %s 0, must be at least 1", args->function,
+                     axis);
         return -1;
     }
     if (pad > most || (kernel > 1 && dilation > most / (kernel - 1))) {
-        PyErr_Format(PyExc_ValueError, "%s: padding and dilation are too large for the %s", args->function, axis);
+        PyErr_Format(PyExc_ValueError, "%s: padding and dilation are too large for the %s", args->function,
+                     axis);
         return -1;
     }
     size_t padded = size + 2 * pad, span = dilation * (kernel - 1) + 1;
     if (span > padded) {
-        PyErr_Format(PyExc_ValueError,
-                     "%s: w spans %zu in %s (kernel %zu, dilation %zu), more than x with its padding: %zu + 2 * %zu",
-                     args->function, span, axis, kernel, dilation, size, pad);
+        PyErr_Format(
+            PyExc_ValueError,
+            "%s: w spans %zu in %s (kernel %zu, dilation %zu), more than x with its padding: %zu + 2 * %zu",
+            args->function, span, axis, kernel, dilation, size, pad);
         return -1;
     }
     *out = (padded - span) / stride + 1;
     return 0;
 }
 
-int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i, size_t kh,
-                      size_t kw)
+int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
+                      size_t kh, size_t kw)
 {
     shape->batch = TT_DIM(x, 0);
     shape->channels = TT_DIM(x, 1);

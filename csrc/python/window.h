@@ -11,7 +11,7 @@ int tt_next_window(tt_args *args, tt_conv2d_shape *shape);
 int tt_check_groups(const tt_args *args, size_t outputs, size_t groups);
 
 /* Completes a shape that knows its window, with x (N, C, H, W) and w (o, i, kh, kw). */
-int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i, size_t kh,
-                      size_t kw);
+int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
+                      size_t kh, size_t kw);
 
 #endif

@@ -28,7 +28,8 @@ static uint8_t *random_bytes(size_t n)
 {
     uint8_t *bytes = allocate(n);
     int extreme = random_below(4) == 0; /* the largest products, which a narrow sum would not hold */
-    for (size_t i = 0; i < n; i++) bytes[i] = extreme ? (uint8_t)(random_below(2) ? 255 : 128) : (uint8_t)random_bits();
+    for (size_t i = 0; i < n; i++)
+        bytes[i] = extreme ? (uint8_t)(random_below(2) ? 255 : 128) : (uint8_t)random_bits();
     return bytes;
 }
 
@@ -77,11 +78,20 @@ static tt_quantized random_input(size_t n)
 
 static void check_conv2d(void)
 {
-    size_t groups = 1 + random_below(3), each = random_below(9), kh = 1 + random_below(3), kw = 1 + random_below(3);
-    tt_conv2d_shape s = {.batch = random_below(4), .channels = groups * each, .outputs = groups * random_below(40),
-                         .kernel_h = kh, .kernel_w = kw, .stride_h = 1 + random_below(2), .stride_w = 1 + random_below(3),
-                         .pad_h = random_below(3), .pad_w = random_below(3), .dilation_h = 1 + random_below(2),
-                         .dilation_w = 1 + random_below(3), .groups = groups};
+    size_t groups = 1 + random_below(3), each = random_below(9);
+    size_t kh = 1 + random_below(3), kw = 1 + random_below(3);
+    tt_conv2d_shape s = {.batch = random_below(4),
+                         .channels = groups * each,
+                         .outputs = groups * random_below(40),
+                         .kernel_h = kh,
+                         .kernel_w = kw,
+                         .stride_h = 1 + random_below(2),
+                         .stride_w = 1 + random_below(3),
+                         .pad_h = random_below(3),
+                         .pad_w = random_below(3),
+                         .dilation_h = 1 + random_below(2),
+                         .dilation_w = 1 + random_below(3),
+                         .groups = groups};
     s.height = s.dilation_h * (kh - 1) + 1 + random_below(12);
     s.width = s.dilation_w * (kw - 1) + 1 + random_below(20);
     s.out_h = (s.height + 2 * s.pad_h - s.dilation_h * (kh - 1) - 1) / s.stride_h + 1;
@@ -91,8 +101,10 @@ static void check_conv2d(void)
     uint8_t *w = random_bytes(s.outputs * taps), *back = allocate(s.outputs * taps), *y = allocate(size);
     uint8_t *packed = allocate(tt_conv2d_packed_bytes_int8(&s));
     float *scale = random_floats(s.outputs, 0.001f, 0.01f), *bias = random_floats(s.outputs, -3.0f, 3.0f);
-    tt_result result = {.type = random_below(2) ? TT_INT8 : TT_UINT8, .activation = random_below(2) ? TT_RELU : TT_NONE,
-                        .scale = 0.3f, .y = y};
+    tt_result result = {.type = random_below(2) ? TT_INT8 : TT_UINT8,
+                        .activation = random_below(2) ? TT_RELU : TT_NONE,
+                        .scale = 0.3f,
+                        .y = y};
     result.zero_point = (int)random_below(256) - (result.type == TT_INT8 ? 128 : 0);
 
     CHECK(tt_conv2d_pack_int8(&s, (int8_t *)w, packed) == TT_OK, "memory");
@@ -106,7 +118,8 @@ static void check_conv2d(void)
             size_t c = group * each + t / (kh * kw);
             size_t row = i % pixels / s.out_w * s.stride_h + t / kw % kh * s.dilation_h;
             size_t column = i % s.out_w * s.stride_w + t % kw * s.dilation_w;
-            if (row < s.pad_h || row >= s.pad_h + s.height || column < s.pad_w || column >= s.pad_w + s.width) continue;
+            if (row < s.pad_h || row >= s.pad_h + s.height || column < s.pad_w || column >= s.pad_w + s.width)
+                continue;
             size_t at = ((image * s.channels + c) * s.height + row - s.pad_h) * s.width + column - s.pad_w;
             sum += (value(x.data, at, x.is_signed) - x.zero_point) * (int8_t)w[o * taps + t];
         }
@@ -131,14 +144,16 @@ static void check_linear(void)
         for (size_t d = 0; d < k; d++)
             sum += (value(x.data, i / n * k + d, x.is_signed) - x.zero_point) * (int8_t)w[d * n + i % n];
         float expected = (float)sum * (x.scale * scale[i % n]) + bias[i % n];
-        CHECK(y[i] == (expected > 0 ? expected : 0), "linear of %d x %d x %d, element %d", (int)m, (int)k, (int)n, (int)i);
+        CHECK(y[i] == (expected > 0 ? expected : 0), "linear of %d x %d x %d, element %d", (int)m, (int)k,
+              (int)n, (int)i);
     }
     free((void *)x.data), free(w), free(packed), free(scale), free(bias), free(y);
 }
 
 static void check_int4(void)
 {
-    size_t m = random_below(20), k = random_below(200), n = random_below(40), group = 32 * (1 + random_below(3));
+    size_t m = random_below(20), k = random_below(200), n = random_below(40);
+    size_t group = 32 * (1 + random_below(3));
     float *x = random_floats(m * k, -1.0f, 1.0f), *w = random_floats(k * n, -1.0f, 1.0f);
     float *bias = random_floats(n, -1.0f, 1.0f), *y = allocate(m * n * sizeof *y);
     uint8_t *packed = allocate(tt_packed_bytes_int4(k, n, group));
@@ -152,7 +167,8 @@ static void check_int4(void)
             weights += fabs(w[d * n + i % n]);
         }
         /* |x| is at most 1 */
-            CHECK(fabs(y[i] - sum) <= weights / 254 + 1e-4, "INT4 linear of %d x %d x %d, element %d", (int)m, (int)k, (int)n, (int)i);
+        CHECK(fabs(y[i] - sum) <= weights / 254 + 1e-4, "INT4 linear of %d x %d x %d, element %d", (int)m,
+              (int)k, (int)n, (int)i);
     }
     free(x), free(w), free(bias), free(y), free(packed);
 }

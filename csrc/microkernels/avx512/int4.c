@@ -1,5 +1,5 @@
-/* INT4 with AVX-512 BW. Unlike whole bytes, nibbles suit vpmaddubsw: 32 steps of depth add 16 pairs of at most
- * 2 * 15 * 127 to two int16 each, which cannot saturate. */
+/* INT4 with AVX-512 BW. Unlike whole bytes, nibbles suit vpmaddubsw: 32 steps of depth add 16 pairs of at
+ * most 2 * 15 * 127 to two int16 each, which cannot saturate. */
 #include "microkernels/vec_bytes.h"
 
 #define MR 8
