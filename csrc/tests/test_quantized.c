@@ -1,11 +1,9 @@
-/* INT8 and INT4 against the plain sums that define them, on every level this machine has. Needs no Python:
- *   cc -std=c11 -Icsrc csrc/tests/test_quantized.c <objects of runtime, ops and microkernels> -lm -pthread */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+/* INT8 and INT4 against the plain sums that define them. */
+#include "tests/test.h"
 #include "tinytorch.h"
+
+#include <math.h>
+#include <string.h>
 
 static uint32_t state = 1;
 
@@ -164,19 +162,12 @@ static void check_int4(void)
     free(x), free(w), free(bias), free(y), free(packed);
 }
 
-int main(int count, char **arguments)
+void test_quantized(void)
 {
-    int rounds = count > 1 ? atoi(arguments[1]) : 200;
-    for (const char *const *level = tt_available_levels(); *level; level++) {
-        tt_select_level(*level);
-        for (int round = 0; round < rounds; round++) {
-            tt_set_num_threads(1 + round % 3);
-            check_matmul();
-            check_linear();
-            check_conv2d();
-            check_int4();
-        }
-        printf("%s: %d rounds\n", *level, rounds);
+    for (int round = 0; round < 60; round++) {
+        check_matmul();
+        check_linear();
+        check_conv2d();
+        check_int4();
     }
-    return 0;
 }
