@@ -10,7 +10,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What the installed package is made from; its Python files are used where they lie.
-SOURCES = setup.py pyproject.toml $(shell find csrc -name '*.[ch]')
+SOURCES = setup.py pyproject.toml $(shell find csrc -name tests -prune -o -name '*.[ch]' -print)
 
 .PHONY: demo test check clean
 .DELETE_ON_ERROR:

@@ -132,6 +132,10 @@ size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups); /*
 void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed);
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w);
 
+/* The same with sparse weights, w (outputs, channels * kernel_h * kernel_w); one group. */
+tt_status tt_sparse_conv2d_f32(const tt_sparse_matrix *w, const tt_conv2d_shape *shape, const float *x,
+                               const float *bias, tt_activation activation, float *y);
+
 /* pooling ------------------------------------------------------------------------------------- */
 
 /* x (planes, height, width), y (planes, out_h, out_w); the padding is at most half of the kernel. */
@@ -265,5 +269,15 @@ tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *pac
 /* y (batch, outputs, out_h, out_w); padding holds x.zero_point. */
 tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed, const float *w_scale,
                          const float *bias, tt_result result);
+
+/* INT4 weights, packed once: groups of group_size (a multiple of 32) consecutive k of one column share a scale,
+ * float16(max|w| / 7). TT_BAD_VALUE when w is not finite or a scale is beyond float16. */
+size_t tt_packed_bytes_int4(size_t k, size_t n, size_t group_size);
+tt_status tt_pack_int4(size_t k, size_t n, size_t group_size, const float *w, uint8_t *packed);
+void tt_unpack_int4(size_t k, size_t n, size_t group_size, const uint8_t *packed, float *w);
+
+/* y (m, n) = x (m, k) @ w (k, n) + bias (n). x is quantized on the way, each row and group by its own scale. */
+tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x, const uint8_t *packed,
+                         const float *bias, float *y);
 
 #endif

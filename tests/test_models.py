@@ -23,7 +23,7 @@ def parameter_count(model):
         (Perceptron, 8, 64 * 10 + 10),
         (MLPClassifier, 32, 1024 * 512 + 512 + 512 * 256 + 256 + 256 * 10 + 10),
         (LeNet, 32, 61_706),
-        (DigitsCNN, 32, 9 * (32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 2048 * 10 + 10),
+        (DigitsCNN, 32, 9 * (32 + 32 * 64 + 64 * 128) + 2 * (32 + 64 + 128) + 2049 * 128 + 129 * 10),
     ],
 )
 def test_classifiers_have_the_stated_shape(make, side, count):

@@ -78,6 +78,12 @@ def test_scopes():
     shares = [1 - m.mean() for m in prune(model, 0.2, scope="global").masks]
     assert shares[0] < 0.05 and shares[1] > 0.9  # the layer of small weights loses nearly all
     model = mlp()
+    model.layers[0].weight.data = model.layers[0].weight.data * 100
+    scaled = prune(model, 0.9, scope="adaptive").masks
+    for mask, same in zip(scaled, prune(mlp(), 0.9, scope="adaptive").masks, strict=True):
+        np.testing.assert_array_equal(mask, same)  # a layer's scale does not matter
+        assert mask.any()  # and no layer is emptied
+    model = mlp()
     shares = [1 - m.mean() for m in prune(model, 0.2, scope="layer").masks]
     np.testing.assert_allclose(shares, 0.2, atol=0.01)
     with pytest.raises(ValueError, match="scope"):

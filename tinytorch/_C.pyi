@@ -261,6 +261,13 @@ def sparse_linear(
 ) -> F32:
     """x (..., K), bias (M,) -> x @ W.T, (..., M)."""
 
+def sparse_conv2d(
+    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int,
+    x: F32, kh: int, kw: int, bias: F32 | None,
+    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int, activation: int, /,
+) -> F32:
+    """W (M, C * kh * kw), x (N, C, H, W), bias (M,) -> (N, M, OH, OW). One group."""
+
 # --- attention ------------------------------------------------------------------------------
 # q (B, H, T, D), k (B, G, S, D), v (B, G, S, E), G divides H: query head h reads head h // (H / G).
 # mask: None, or bool (True keeps) or float32 (added to the scores), (B|1, H|1, T|1, S).

@@ -21,7 +21,6 @@ import numpy as np
 from . import kernels
 from .acceleration import Convolution, Dense, InferenceModel, Stage, flat_layers, lower, pack_stage
 from .layers import Layer, Linear
-from .quantization import image_patches
 from .spatial import Conv2d
 from .tensor import Tensor
 
@@ -115,7 +114,7 @@ class MaskedOptimizer:
             setattr(self._optimizer, name, value)  # a schedule sets lr
 
 
-def prune(model: Layer, sparsity: float, *, block: int = 1, scope: str = "global") -> Masks:
+def prune(model: Layer, sparsity: float, *, block: int = 1, scope: str = "adaptive") -> Masks:
     """Zeroes the smallest weights of a model, in place.
 
     Parameters
@@ -124,8 +123,10 @@ def prune(model: Layer, sparsity: float, *, block: int = 1, scope: str = "global
         The share of weights that goes, 0 to 1.
     block : int
         Consecutive outputs that stand or fall together; 1 prunes single weights, 4 suits the sparse kernels.
-    scope : "global" or "layer"
-        Compare all weights of the model with each other, or those of each layer alone.
+    scope : "adaptive", "global" or "layer"
+        Compare all weights of the model with each other, each as its share of what its layer would have left
+        ("adaptive"; Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", 2021) or as it is
+        ("global", which may empty a whole layer); or the weights of each layer alone.
 
     Returns
     -------
@@ -138,22 +139,34 @@ def prune(model: Layer, sparsity: float, *, block: int = 1, scope: str = "global
         raise ValueError(f"prune: {type(model).__name__} has no Linear or Conv2d layer in a Sequential or `layers`")
     if scope == "layer":
         masks = [magnitude_mask(w.data, sparsity, block) for w in weights]
-    elif scope == "global":
-        masks = _global_masks([w.data for w in weights], sparsity, block)
+    elif scope in ("adaptive", "global"):
+        masks = _joint_masks([w.data for w in weights], sparsity, block, adaptive=scope == "adaptive")
     else:
-        raise ValueError(f'prune: scope is {scope!r}, must be "global" or "layer"')
+        raise ValueError(f'prune: scope is {scope!r}, must be "adaptive", "global" or "layer"')
     result = Masks(weights, masks)
     result.apply()
     return result
 
 
-def _global_masks(weights: list[Array], sparsity: float, block: int) -> list[Array]:
+def _joint_masks(weights: list[Array], sparsity: float, block: int, *, adaptive: bool) -> list[Array]:
+    """Masks that remove the smallest of all weights together."""
     scores = [block_scores(as_rows(w), block) for w in weights]
-    joined = np.concatenate([s.ravel() for s in scores])
+    ranked = [_share_of_the_rest(s) for s in scores] if adaptive else scores
+    joined = np.concatenate([r.ravel() for r in ranked])
     removed = np.split(smallest(joined, round(sparsity * joined.size)), np.cumsum([s.size for s in scores])[:-1])
     return [
         _mask_of_blocks(r.reshape(s.shape), w, block) for r, s, w in zip(removed, scores, weights, strict=True)
     ]
+
+
+def _share_of_the_rest(scores: Array) -> Array:
+    """Each squared score over the sum of the squares that are not smaller: the largest of a layer has 1."""
+    squares = scores.ravel().astype(np.float64) ** 2
+    order = np.argsort(squares, kind="stable")
+    rest = np.cumsum(squares[order][::-1])[::-1]
+    shares = np.empty_like(squares)
+    shares[order] = squares[order] / np.where(rest > 0, rest, 1)
+    return shares.reshape(scores.shape)
 
 
 def _check_sparsity(operation: str, sparsity: float) -> None:
@@ -185,7 +198,7 @@ class SparseDense:
 
 @dataclass(frozen=True)
 class SparseConvolution:
-    """A convolution as its non-zero weights times the patches of the image."""
+    """A convolution that multiplies by its non-zero weights only."""
 
     weight: kernels.SparseMatrix
     bias: Array | None
@@ -199,9 +212,10 @@ class SparseConvolution:
         return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
-        patches = image_patches(x, self.kernel_size, self.stride, self.padding)
-        y = kernels.sparse_linear(patches, self.weight, self.bias, activation=self.activation)
-        return np.ascontiguousarray(y.transpose(0, 3, 1, 2))
+        return kernels.sparse_conv2d(
+            x, self.weight, self.kernel_size, self.bias,
+            stride=self.stride, padding=self.padding, activation=self.activation,
+        )  # fmt: skip
 
 
 def sparsify(model: Layer, *, block: int = 1, least_sparsity: float = 0.0) -> InferenceModel:

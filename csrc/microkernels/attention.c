@@ -96,8 +96,10 @@ TT_INLINE vf load_element(const void *x, size_t at, const int int8)
     return int8 ? vf_load_int8((const int8_t *)x + at) : vf_load((const float *)x + at);
 }
 
-TT_INLINE vf load_element_n(const void *x, size_t at, size_t n, const int int8)
+/* n of them, a whole vector from VF_N on. */
+TT_INLINE vf load_elements(const void *x, size_t at, size_t n, const int int8)
 {
+    if (n >= VF_N) return load_element(x, at, int8);
     return int8 ? vf_load_int8_n((const int8_t *)x + at, n) : vf_load_n((const float *)x + at, n);
 }
 
@@ -115,7 +117,7 @@ TT_INLINE void products(const size_t together, const int int8, size_t d, const v
     if (i < d) {
         vf x = vf_load_n(q + i, d - i);
         TT_UNROLL for (size_t t = 0; t < together; t++)
-            sum[t] = vf_fma(load_element_n(keys, (first + t) * d + i, d - i, int8), x, sum[t]);
+            sum[t] = vf_fma(load_elements(keys, (first + t) * d + i, d - i, int8), x, sum[t]);
     }
 }
 
@@ -165,8 +167,18 @@ static float softmax_row(size_t count, float *scores)
     return total;
 }
 
-/* nv vectors of y; `n` is what the last of them holds, VF_N or less. With few vectors each sum is split into
- * chains, lest each addition wait for the last one. */
+/* sum (nv) += weight times nv vectors of one value; the last vector has n elements, or VF_N. */
+TT_INLINE void add_value(const size_t nv, const int int8, const void *values, size_t at, size_t n, float weight,
+                         vf *sum)
+{
+    vf w = vf_set(weight);
+    TT_UNROLL for (size_t v = 0; v + 1 < nv; v++)
+        sum[v] = vf_fma(load_element(values, at + v * VF_N, int8), w, sum[v]);
+    sum[nv - 1] = vf_fma(load_elements(values, at + (nv - 1) * VF_N, n, int8), w, sum[nv - 1]);
+}
+
+/* nv vectors of y from `column` on, the last of n elements. With few vectors each sum is split into chains, lest
+ * each addition wait for the last one. */
 TT_INLINE void sum_strip(const size_t nv, const int int8, size_t count, size_t d, size_t n, const void *values,
                          size_t column, const float *p, float *y)
 {
@@ -176,48 +188,37 @@ TT_INLINE void sum_strip(const size_t nv, const int int8, size_t count, size_t d
         TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][v] = vf_set(0.0f);
     size_t s = 0;
     for (; s + chains <= count; s += chains)
-        TT_UNROLL for (size_t t = 0; t < chains; t++) {
-            vf weight = vf_set(p[s + t]);
-            size_t at = (s + t) * d + column;
-            TT_UNROLL for (size_t v = 0; v < nv; v++) {
-                vf value = nv > 1 || n == VF_N ? load_element(values, at + v * VF_N, int8)
-                                               : load_element_n(values, at, n, int8);
-                sum[t][v] = vf_fma(value, weight, sum[t][v]);
-            }
-        }
-    for (; s < count; s++) {
-        vf weight = vf_set(p[s]);
-        size_t at = s * d + column;
-        TT_UNROLL for (size_t v = 0; v < nv; v++) {
-            vf value = nv > 1 || n == VF_N ? load_element(values, at + v * VF_N, int8)
-                                           : load_element_n(values, at, n, int8);
-            sum[0][v] = vf_fma(value, weight, sum[0][v]);
-        }
-    }
+        TT_UNROLL for (size_t t = 0; t < chains; t++)
+            add_value(nv, int8, values, (s + t) * d + column, n, p[s + t], sum[t]);
+    for (; s < count; s++) add_value(nv, int8, values, s * d + column, n, p[s], sum[0]);
     TT_UNROLL for (size_t v = 0; v < nv; v++) {
         TT_UNROLL for (size_t t = 1; t < chains; t++) sum[0][v] = vf_add(sum[0][v], sum[t][v]);
         float *out = y + column + v * VF_N;
-        if (nv > 1 || n == VF_N)
-            vf_store(out, vf_add(vf_load(out), sum[0][v]));
-        else
-            vf_store_n(out, vf_add(vf_load_n(out, n), sum[0][v]), n);
+        size_t left = v + 1 < nv ? VF_N : n;
+        vf_store_up_to(out, vf_add(vf_load_up_to(out, left), sum[0][v]), left);
     }
 }
 
 TT_INLINE void sum_values_of(const int int8, size_t count, size_t d, const void *values, const float *p,
                              float *y)
 {
-    size_t i = 0;
-    for (; i + 8 * VF_N <= d; i += 8 * VF_N) sum_strip(8, int8, count, d, VF_N, values, i, p, y);
-    if (i + 4 * VF_N <= d) {
-        sum_strip(4, int8, count, d, VF_N, values, i, p, y);
-        i += 4 * VF_N;
+    for (size_t i = 0; i < d;) {
+        size_t left = d - i, vectors = (left + VF_N - 1) / VF_N, taken = 1;
+#define STRIP(nv)                                                                                        \
+    sum_strip(nv, int8, count, d, left < nv * VF_N ? left - (nv - 1) * VF_N : VF_N, values, i, p, y);   \
+    taken = nv
+        if (vectors >= 8) {
+            STRIP(8);
+        } else if (vectors >= 4) {
+            STRIP(4);
+        } else if (vectors >= 2) {
+            STRIP(2);
+        } else {
+            STRIP(1);
+        }
+#undef STRIP
+        i += taken * VF_N;
     }
-    if (i + 2 * VF_N <= d) {
-        sum_strip(2, int8, count, d, VF_N, values, i, p, y);
-        i += 2 * VF_N;
-    }
-    for (; i < d; i += VF_N) sum_strip(1, int8, count, d, d - i < VF_N ? d - i : VF_N, values, i, p, y);
 }
 
 static void sum_values(size_t count, size_t d, const void *values, int int8, const float *p, float *y)
@@ -232,7 +233,7 @@ static float quantize_row(size_t d, const float *x, int8_t *q)
 {
     vf most = vf_set(0.0f), finite = vf_set(0.0f);
     for (size_t i = 0; i < d; i += VF_N) {
-        vf value = d - i < VF_N ? vf_load_n(x + i, d - i) : vf_load(x + i);
+        vf value = vf_load_up_to(x + i, d - i);
         most = vf_max(vf_abs(value), most);
         finite = vf_fma(value, vf_set(0.0f), finite); /* NaN once there is a NaN or Inf, else 0 */
     }
@@ -241,7 +242,7 @@ static float quantize_row(size_t d, const float *x, int8_t *q)
     for (size_t i = 0; i < d; i += VF_N) {
         float levels[VF_N];
         size_t n = d - i < VF_N ? d - i : VF_N;
-        vf_store(levels, vf_round(vf_div(n < VF_N ? vf_load_n(x + i, n) : vf_load(x + i), divisor)));
+        vf_store(levels, vf_round(vf_div(vf_load_up_to(x + i, n), divisor)));
         for (size_t j = 0; j < n; j++) q[i + j] = scale > 0.0f ? (int8_t)levels[j] : 0;
     }
     return scale;

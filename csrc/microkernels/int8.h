@@ -21,7 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TT_INT8_SLACK = 64, TT_INT8_MOST_ROWS = 12, TT_INT8_MOST_COLUMNS = 32 };
+enum { TT_INT8_SLACK = 64, TT_INT8_MOST_ROWS = 10, TT_INT8_MOST_COLUMNS = 32 };
 
 typedef enum { TT_A_UINT8, TT_A_INT8, TT_A_INT16 } tt_int8_operand;
 

@@ -1,7 +1,7 @@
 /* The INT8 tile, written once. A level's int8.c says what its registers do, then includes this file:
  *
  *   MR, NV, VN        rows, vectors of a row, int32 lanes in a vector
- *   STEPS             how many loads of b make up one group of four (4 / interleave)
+ *   STEPS             how many steps make up one group of four (4 / interleave)
  *   A_BYTES           the size of one element of a
  *   vi                a vector of VN int32; vi_zero, vi_add, vi_load, vi_store
  *   vb, vb_load       VN * 4 / STEPS bytes of b, ready to be multiplied
@@ -10,19 +10,17 @@
 #include "microkernels/int8.h"
 #include "microkernels/vec.h"
 
-enum { NR = NV * VN, STEP_B = VN * 4 / STEPS, GROUP_A = 4 * A_BYTES, STEP_A = GROUP_A / STEPS };
+enum { NR = NV * VN, STEP_B = VN * 4 / STEPS, STEP_A = A_BYTES * 4 / STEPS };
 
-/* sum += one group of a @ one group of b; the group of a starts `at` bytes into each row. */
-TT_INLINE void multiply_group(const size_t m, const size_t nv, const char *const *rows, size_t at,
-                              const int8_t *b, size_t width, vi sum[MR][NV])
+/* sum += one step of a @ one step of b; the step of a starts `at` bytes into each row. */
+TT_INLINE void multiply_step(const size_t m, const size_t nv, const char *const *rows, size_t at,
+                             const int8_t *b, vi sum[MR][NV])
 {
-    TT_UNROLL for (size_t step = 0; step < STEPS; step++) {
-        vb row[NV];
-        TT_UNROLL for (size_t v = 0; v < nv; v++) row[v] = vb_load(b + step * width * (4 / STEPS) + v * STEP_B);
-        TT_UNROLL for (size_t i = 0; i < m; i++) {
-            va element = va_load(rows[i] + at + step * STEP_A);
-            TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vi_dot(sum[i][v], element, row[v]);
-        }
+    vb row[NV];
+    TT_UNROLL for (size_t v = 0; v < nv; v++) row[v] = vb_load(b + v * STEP_B);
+    TT_UNROLL for (size_t i = 0; i < m; i++) {
+        va element = va_load(rows[i] + at);
+        TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vi_dot(sum[i][v], element, row[v]);
     }
 }
 
@@ -33,7 +31,7 @@ TT_INLINE void clear(const size_t m, const size_t nv, vi sum[MR][NV])
 }
 
 /* `m`, `nv` and `chains` are constants wherever this is called, so that every sum stays in a register. A small
- * tile has few sums; `chains` copies of them, each for its share of the groups, hide the latency of vi_dot. */
+ * tile has few sums; `chains` copies of them, each for its share of the steps, hide the latency of vi_dot. */
 TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, const char *const *rows,
                        const size_t *offsets, size_t segments, size_t groups, const int8_t *b, size_t width,
                        const int32_t *start, int32_t *acc)
@@ -43,19 +41,19 @@ TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, con
     if (chains >= 2) clear(m, nv, sum[1]);
     if (chains == 4) clear(m, nv, sum[2]), clear(m, nv, sum[3]);
 
+    const size_t row = width * (4 / STEPS), steps = groups * STEPS;
     for (size_t s = 0; s < segments; s++) {
-        size_t at = offsets[s], g = 0;
-        for (; g + chains <= groups; g += chains, at += chains * GROUP_A, b += chains * 4 * width) {
-            multiply_group(m, nv, rows, at, b, width, sum[0]);
-            if (chains >= 2) multiply_group(m, nv, rows, at + GROUP_A, b + 4 * width, width, sum[1]);
+        size_t at = offsets[s], t = 0;
+        for (; t + chains <= steps; t += chains, at += chains * STEP_A, b += chains * row) {
+            multiply_step(m, nv, rows, at, b, sum[0]);
+            if (chains >= 2) multiply_step(m, nv, rows, at + STEP_A, b + row, sum[1]);
             if (chains == 4) {
-                multiply_group(m, nv, rows, at + 2 * GROUP_A, b + 8 * width, width, sum[2]);
-                multiply_group(m, nv, rows, at + 3 * GROUP_A, b + 12 * width, width, sum[3]);
+                multiply_step(m, nv, rows, at + 2 * STEP_A, b + 2 * row, sum[2]);
+                multiply_step(m, nv, rows, at + 3 * STEP_A, b + 3 * row, sum[3]);
             }
         }
         if (chains > 1)
-            for (; g < groups; g++, at += GROUP_A, b += 4 * width)
-                multiply_group(m, nv, rows, at, b, width, sum[0]);
+            for (; t < steps; t++, at += STEP_A, b += row) multiply_step(m, nv, rows, at, b, sum[0]);
     }
 
     TT_UNROLL for (size_t i = 0; i < m; i++)
@@ -75,8 +73,11 @@ static void tile(size_t m, const char *const *rows, const size_t *offsets, size_
     case m: if (width > VN) COLUMNS(m, NV); else COLUMNS(m, 1); break
     switch (m) {
         ROWS(1); ROWS(2); ROWS(3); ROWS(4); ROWS(5); ROWS(6);
-#if MR > 6
-        ROWS(7); ROWS(8); ROWS(9); ROWS(10); ROWS(11); ROWS(12);
+#if MR >= 8
+        ROWS(7); ROWS(8);
+#endif
+#if MR >= 10
+        ROWS(9); ROWS(10);
 #endif
     }
 #undef ROWS

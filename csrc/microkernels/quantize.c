@@ -11,34 +11,53 @@ TT_INLINE vf is_nan(vf x)
 
 /* Clamping comes before rounding: the bounds are whole numbers, so the result is the same, and no value is
  * too large to convert. A NaN becomes `low`. */
-TT_INLINE vf round_within(vf x, vf low, vf high, vf zero_point)
-{
-    x = vf_min(vf_max(x, vf_sub(low, zero_point)), vf_sub(high, zero_point));
-    return vf_add(vf_round(x), zero_point);
-}
+TT_INLINE vf clamp(vf x, vf low, vf high) { return vf_min(vf_max(x, low), high); }
 
 static int quantize(size_t n, const float *x, const float *scale, const int32_t *zero_point, size_t step,
                     float low, float high, uint8_t *y)
 {
     vf lowest = vf_set(low), highest = vf_set(high), s = vf_set(*scale), z = vf_set((float)*zero_point);
+    vi whole_z = vi_set(*zero_point);
     vf nans = vf_set(0.0f);
     size_t j = 0;
     for (; j + VF_N <= n; j += VF_N) {
         vf value = vf_load(x + j);
-        if (step) s = vf_load(scale + j), z = vf_from_int(zero_point + j);
+        if (step) s = vf_load(scale + j), z = vf_from_int(zero_point + j), whole_z = vi_load(zero_point + j);
         nans = vf_add(nans, is_nan(value));
-        vf_to_bytes(y + j, round_within(vf_div(value, s), lowest, highest, z));
+        vf_to_bytes(y + j, clamp(vf_div(value, s), vf_sub(lowest, z), vf_sub(highest, z)), whole_z);
     }
-    if (vf_sum(nans) != 0.0f) return 1;
     for (; j < n; j++) {
-        if (step) s = vf_set(scale[j]), z = vf_set((float)zero_point[j]);
-        vf value = vf_set(x[j]);
-        uint8_t bytes[VF_N];
-        vf_to_bytes(bytes, round_within(vf_div(value, s), lowest, highest, z));
-        y[j] = bytes[0];
+        size_t t = j * step;
+        float from = low - (float)zero_point[t], to = high - (float)zero_point[t], value = x[j] / scale[t];
+        value = value > from ? value : from;
+        y[j] = (uint8_t)((int32_t)rintf(value < to ? value : to) + zero_point[t]);
         if (x[j] != x[j]) return 1;
     }
-    return 0;
+    return vf_sum(nans) != 0.0f;
+}
+
+static float quantize_group(size_t n, const float *x, int8_t *q, int32_t *sum)
+{
+    vf largest = vf_set(0.0f), nothing = vf_set(0.0f); /* x - x is NaN for NaN and infinities */
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf value = n - j < VF_N ? vf_load_n(x + j, n - j) : vf_load(x + j);
+        largest = vf_max(vf_abs(value), largest);
+        nothing = vf_add(nothing, vf_sub(value, value));
+    }
+    float scale = vf_largest(largest) / 127.0f;
+    if (vf_sum(nothing) != 0.0f) return NAN;
+    vf divisor = vf_set(scale > 0.0f ? scale : 1.0f), limit = vf_set(127.0f);
+    int32_t total = 0;
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf value = n - j < VF_N ? vf_load_n(x + j, n - j) : vf_load(x + j);
+        uint8_t bytes[VF_N];
+        size_t count = n - j < VF_N ? n - j : VF_N;
+        vf_to_bytes(bytes, clamp(vf_div(value, divisor), vf_sub(vf_set(0.0f), limit), limit), vi_set(0));
+        memcpy(q + j, bytes, count);
+    }
+    for (size_t j = 0; j < n; j++) total += q[j];
+    *sum = total;
+    return scale;
 }
 
 static void dequantize(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
@@ -58,19 +77,49 @@ static void dequantize(size_t n, const uint8_t *q, int is_signed, const float *s
     }
 }
 
+/* 0 where x is a positive number, 1 where it is zero, negative, infinite or NaN. */
+TT_INLINE vf is_no_scale(vf x)
+{
+    vf one = vf_set(1.0f);
+    return vf_where(vf_less(vf_set(0.0f), x), vf_where(vf_less(x, vf_set(INFINITY)), vf_set(0.0f), one), one);
+}
+
+static int prepare(size_t n, float x_scale, float out_scale, int zero_point, const float *bias, int32_t *start,
+                   float *scale, float *multiplier)
+{
+    vf wrong = vf_set(0.0f), most = vf_set(1073741824.0f); /* a larger bias could carry a sum out of int32 */
+    for (size_t j = 0; j < n; j++) start[j] = (int32_t)(0 - (uint32_t)zero_point * (uint32_t)start[j]);
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf s = vf_mul(vf_set(x_scale), vf_load(scale + j));
+        vf_store(scale + j, s);
+        wrong = vf_add(wrong, is_no_scale(s));
+    }
+    if (out_scale > 0) {
+        for (size_t j = 0; j < n; j += VF_N) {
+            vf s = vf_load(scale + j), m = vf_div(s, vf_set(out_scale)), b = vf_load(bias + j);
+            vf_store(multiplier + j, m);
+            wrong = vf_add(wrong, vf_add(vf_where(vf_less(m, vf_set(INFINITY)), vf_set(0.0f), vf_set(1.0f)), is_nan(b)));
+            vi units = vi_round(clamp(vf_div(b, s), vf_sub(vf_set(0.0f), most), most));
+            vi_store(start + j, vi_add(vi_load(start + j), units));
+        }
+    }
+    return vf_sum(wrong) == 0.0f;
+}
+
 static void to_bytes(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
                      uint8_t *y, size_t y_stride)
 {
-    vf low = vf_set(how->low), high = vf_set(how->high), zero_point = vf_set(how->zero_point);
+    vf low = vf_set(how->low - (float)how->zero_point), high = vf_set(how->high - (float)how->zero_point);
+    vi zero_point = vi_set(how->zero_point);
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j += VF_N) {
             vf x = vf_mul(vf_from_int(sums + i * sum_stride + j), vf_load(how->multiplier + j));
-            x = round_within(x, low, high, zero_point);
+            x = clamp(x, low, high);
             if (j + VF_N <= n) {
-                vf_to_bytes(y + i * y_stride + j, x);
+                vf_to_bytes(y + i * y_stride + j, x, zero_point);
             } else {
                 uint8_t bytes[VF_N];
-                vf_to_bytes(bytes, x);
+                vf_to_bytes(bytes, x, zero_point);
                 memcpy(y + i * y_stride + j, bytes, n - j);
             }
         }
@@ -149,4 +198,5 @@ static void transpose(size_t rows, size_t columns, const uint8_t *x, size_t x_st
     }
 }
 
-const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, to_bytes, to_floats, convert, transpose};
+const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, quantize_group, prepare,
+                                                           to_bytes, to_floats, convert, transpose};

@@ -13,8 +13,8 @@
 typedef struct {
     const float *scale, *bias;      /* float32: sum * scale + bias (or NULL) */
     const float *multiplier;        /* quantized: round(sum * multiplier) + zero_point, in [low, high] */
-    float low, high, zero_point;
-    int relu;
+    float low, high;
+    int zero_point, relu;
 } tt_requantization;
 
 typedef struct {
@@ -24,6 +24,17 @@ typedef struct {
                     float low, float high, uint8_t *y);
     void (*dequantize)(size_t n, const uint8_t *q, int is_signed, const float *scale, const int32_t *zero_point,
                        size_t step, float *y);
+
+    /* q = round(x / scale), scale = max|x| / 127; q is zero for a scale of 0. Returns the scale, which is NaN
+     * (and q without meaning) when x is not finite; *sum is the sum of q. */
+    float (*quantize_group)(size_t n, const float *x, int8_t *q, int32_t *sum);
+
+    /* Completes what to_bytes and to_floats need, for n columns, a multiple of TT_INT8_MOST_COLUMNS:
+     * scale[j] = x_scale * scale[j]; start[j] = -zero_point * start[j]; and for quantized results (out_scale
+     * above 0) multiplier[j] = scale[j] / out_scale, start[j] += round(bias[j] / scale[j]).
+     * Returns 0 when a scale is not a positive number, or a bias to be quantized is NaN. */
+    int (*prepare)(size_t n, float x_scale, float out_scale, int zero_point, const float *bias, int32_t *start,
+                   float *scale, float *multiplier);
 
     /* y (m, n) from sums (m, sum_stride). Sums and the per-column arrays of `how` can be read up to the next
      * multiple of TT_INT8_MOST_COLUMNS. */

@@ -17,6 +17,15 @@ TT_INLINE size_t index_at(const void *indices, const int wide, size_t i)
     return wide ? (size_t)((const int32_t *)indices)[i] : ((const uint16_t *)indices)[i];
 }
 
+/* sum (rows, nv) += one block's elements times its row of x. */
+TT_INLINE void add_block(const size_t rows, const size_t nv, const float *values, const float *row, vf sum[4][8])
+{
+    TT_UNROLL for (size_t i = 0; i < rows; i++) {
+        vf element = vf_set(values[i]);
+        TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vf_fma(element, vf_load(row + v * VF_N), sum[i][v]);
+    }
+}
+
 /* `rows` rows of the result, of which `stored` exist, by `nv` vectors of columns, n of them to be stored.
  * `rows`, `nv` and `wide` are constants wherever this is called, so the sums live in registers. A narrow strip
  * splits each sum into `chains`, lest each addition wait for the last one. */
@@ -32,38 +41,21 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
             TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][i][v] = vf_set(0.0f);
 
     size_t b = first;
-    for (; b + chains <= last; b += chains) {
-        TT_UNROLL for (size_t t = 0; t < chains; t++) {
-            const float *row = x + index_at(indices, wide, b + t) * x_row_stride;
-            TT_UNROLL for (size_t i = 0; i < rows; i++) {
-                vf element = vf_set(values[(b + t) * r + i]);
-                TT_UNROLL for (size_t v = 0; v < nv; v++)
-                    sum[t][i][v] = vf_fma(element, vf_load(row + v * VF_N), sum[t][i][v]);
-            }
-        }
-    }
-    for (; b < last; b++) {
-        const float *row = x + index_at(indices, wide, b) * x_row_stride;
-        TT_UNROLL for (size_t i = 0; i < rows; i++) {
-            vf element = vf_set(values[b * r + i]);
-            TT_UNROLL for (size_t v = 0; v < nv; v++)
-                sum[0][i][v] = vf_fma(element, vf_load(row + v * VF_N), sum[0][i][v]);
-        }
-    }
+    for (; b + chains <= last; b += chains)
+        TT_UNROLL for (size_t t = 0; t < chains; t++)
+            add_block(rows, nv, values + (b + t) * r, x + index_at(indices, wide, b + t) * x_row_stride, sum[t]);
+    for (; b < last; b++)
+        add_block(rows, nv, values + b * r, x + index_at(indices, wide, b) * x_row_stride, sum[0]);
 
     TT_UNROLL for (size_t i = 0; i < rows; i++) {
-        if (i >= stored) break;
-        TT_UNROLL for (size_t v = 0; v < nv; v++) {
-            float *out = c + i * c_row_stride + v * VF_N;
-            const float *before = start ? start + i * start_row_stride + v * VF_N : NULL;
-            size_t left = n - v * VF_N;
-            vf total = sum[0][i][v];
-            TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
-            if (left >= VF_N)
-                vf_store(out, before ? vf_add(vf_load(before), total) : total);
-            else
-                vf_store_n(out, before ? vf_add(vf_load_n(before, left), total) : total, left);
-        }
+        if (i < stored)
+            TT_UNROLL for (size_t v = 0; v < nv; v++) {
+                size_t left = n - v * VF_N;
+                vf total = sum[0][i][v];
+                TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
+                if (start) total = vf_add(vf_load_up_to(start + i * start_row_stride + v * VF_N, left), total);
+                vf_store_up_to(c + i * c_row_stride + v * VF_N, total, left);
+            }
     }
 }
 
@@ -142,6 +134,13 @@ TT_INLINE void dot_rows(const int wide, const tt_block_rows *w, const float *x, 
     }
 }
 
+/* sum (nv) += one block of r elements times its element of x. */
+TT_INLINE void add_lanes(const size_t nv, const size_t lanes, const float *values, float x, vf *sum)
+{
+    TT_UNROLL for (size_t v = 0; v < nv; v++)
+        sum[v] = vf_fma(vf_load_up_to(values + v * VF_N, lanes), vf_set(x), sum[v]);
+}
+
 /* The rows of a block are lanes, so no sum runs across a vector. */
 TT_INLINE void dot_blocks(const size_t r, const int wide, const tt_block_rows *w, const float *x, float *y)
 {
@@ -153,29 +152,13 @@ TT_INLINE void dot_blocks(const size_t r, const int wide, const tt_block_rows *w
         TT_UNROLL for (size_t t = 0; t < CHAINS; t++)
             TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][v] = vf_set(0.0f);
         for (; b + CHAINS <= last; b += CHAINS)
-            TT_UNROLL for (size_t t = 0; t < CHAINS; t++) {
-                vf element = vf_set(x[index_at(w->indices, wide, b + t)]);
-                TT_UNROLL for (size_t v = 0; v < nv; v++) {
-                    const float *p = w->values + (b + t) * r + v * VF_N;
-                    sum[t][v] = vf_fma(lanes == VF_N ? vf_load(p) : vf_load_n(p, lanes), element, sum[t][v]);
-                }
-            }
-        for (; b < last; b++) {
-            vf element = vf_set(x[index_at(w->indices, wide, b)]);
-            TT_UNROLL for (size_t v = 0; v < nv; v++) {
-                const float *p = w->values + b * r + v * VF_N;
-                sum[0][v] = vf_fma(lanes == VF_N ? vf_load(p) : vf_load_n(p, lanes), element, sum[0][v]);
-            }
-        }
+            TT_UNROLL for (size_t t = 0; t < CHAINS; t++)
+                add_lanes(nv, lanes, w->values + (b + t) * r, x[index_at(w->indices, wide, b + t)], sum[t]);
+        for (; b < last; b++) add_lanes(nv, lanes, w->values + b * r, x[index_at(w->indices, wide, b)], sum[0]);
         TT_UNROLL for (size_t v = 0; v < nv; v++) {
-            if (v * VF_N >= left) break;
             vf total = vf_add(vf_add(sum[0][v], sum[1][v]), vf_add(sum[2][v], sum[3][v]));
-            size_t count = left - v * VF_N < lanes ? left - v * VF_N : lanes;
-            float *out = y + i * r + v * VF_N;
-            if (count == VF_N)
-                vf_store(out, total);
-            else
-                vf_store_n(out, total, count);
+            size_t begin = v * VF_N, count = left < begin + lanes ? left - begin : lanes;
+            if (begin < left) vf_store_up_to(y + i * r + begin, total, count);
         }
     }
 }

@@ -2,7 +2,10 @@
  *
  *   vf_from_int(p)        VF_N int32 as floats, rounded to nearest even
  *   vf_from_uint8(p), vf_from_int8(p)   VF_N bytes as floats
- *   vf_to_bytes(p, a)     stores the low byte of each lane; a holds whole numbers
+ *   vf_to_bytes(p, a, z)  rounds a half to even, adds the whole numbers z, stores the low byte of each lane
+ *   vi_load, vi_set, vi_store, vi_add   VF_N int32
+ *   vi_round(a)           a rounded half to even, as int32; vi_to_float the other way
+ *   vf_from_half(p)       VF_N non-negative finite float16
  *   tt_transpose_16(...)  the transpose of 16 x 16 bytes */
 #ifndef TT_VEC_BYTES_H
 #define TT_VEC_BYTES_H
@@ -20,9 +23,22 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
 }
-TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+typedef __m512i vi;
+TT_INLINE vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
+TT_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+TT_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
+TT_INLINE void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
+TT_INLINE vi vi_round(vf a) { return _mm512_cvtps_epi32(a); }
+TT_INLINE vf vi_to_float(vi a) { return _mm512_cvtepi32_ps(a); }
+TT_INLINE vi vi_half_bits(const uint8_t *p)
 {
-    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 13);
+}
+TT_INLINE vf vf_of_bits(vi a) { return _mm512_castsi512_ps(a); }
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
+{
+    __m512i sum = vi_add(vi_round(a), z);
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(sum));
 }
 
 #elif defined(TT_LEVEL_AVX2)
@@ -36,9 +52,21 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
 {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
 }
-TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+typedef __m256i vi;
+TT_INLINE vi vi_set(int32_t a) { return _mm256_set1_epi32(a); }
+TT_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+TT_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+TT_INLINE void vi_store(int32_t *p, vi a) { _mm256_storeu_si256((__m256i *)p, a); }
+TT_INLINE vi vi_round(vf a) { return _mm256_cvtps_epi32(a); }
+TT_INLINE vf vi_to_float(vi a) { return _mm256_cvtepi32_ps(a); }
+TT_INLINE vi vi_half_bits(const uint8_t *p)
 {
-    __m256i low = _mm256_and_si256(_mm256_cvtps_epi32(a), _mm256_set1_epi32(0xff));
+    return _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 13);
+}
+TT_INLINE vf vf_of_bits(vi a) { return _mm256_castsi256_ps(a); }
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
+{
+    __m256i low = _mm256_and_si256(vi_add(vi_round(a), z), _mm256_set1_epi32(0xff));
     __m128i shorts = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
     _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(shorts, shorts));
 }
@@ -58,9 +86,21 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
     memcpy(&four, p, sizeof four);
     return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four))))));
 }
-TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
+typedef int32x4_t vi;
+TT_INLINE vi vi_set(int32_t a) { return vdupq_n_s32(a); }
+TT_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
+TT_INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
+TT_INLINE void vi_store(int32_t *p, vi a) { vst1q_s32(p, a); }
+TT_INLINE vi vi_round(vf a) { return vcvtnq_s32_f32(a); }
+TT_INLINE vf vi_to_float(vi a) { return vcvtq_f32_s32(a); }
+TT_INLINE vi vi_half_bits(const uint8_t *p)
 {
-    uint16x4_t shorts = vmovn_u32(vreinterpretq_u32_s32(vcvtnq_s32_f32(a)));
+    return vreinterpretq_s32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 13));
+}
+TT_INLINE vf vf_of_bits(vi a) { return vreinterpretq_f32_s32(a); }
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
+{
+    uint16x4_t shorts = vmovn_u32(vreinterpretq_u32_s32(vi_add(vi_round(a), z)));
     uint32_t four = vget_lane_u32(vreinterpret_u32_u8(vmovn_u16(vcombine_u16(shorts, shorts))), 0);
     memcpy(p, &four, sizeof four);
 }
@@ -70,9 +110,31 @@ TT_INLINE void vf_to_bytes(uint8_t *p, vf a)
 TT_INLINE vf vf_from_int(const int32_t *p) { return (float)*p; }
 TT_INLINE vf vf_from_uint8(const uint8_t *p) { return (float)*p; }
 TT_INLINE vf vf_from_int8(const uint8_t *p) { return (float)(*p < 128 ? *p : *p - 256); }
-TT_INLINE void vf_to_bytes(uint8_t *p, vf a) { *p = (uint8_t)(int32_t)a; }
+typedef int32_t vi;
+TT_INLINE vi vi_set(int32_t a) { return a; }
+TT_INLINE vi vi_add(vi a, vi b) { return (vi)((uint32_t)a + (uint32_t)b); }
+TT_INLINE vi vi_load(const int32_t *p) { return *p; }
+TT_INLINE void vi_store(int32_t *p, vi a) { *p = a; }
+TT_INLINE vi vi_round(vf a) { return (int32_t)rintf(a); }
+TT_INLINE vf vi_to_float(vi a) { return (float)a; }
+TT_INLINE vi vi_half_bits(const uint8_t *p)
+{
+    uint16_t half;
+    memcpy(&half, p, sizeof half);
+    return (int32_t)half << 13;
+}
+TT_INLINE vf vf_of_bits(vi a)
+{
+    float value;
+    memcpy(&value, &a, sizeof value);
+    return value;
+}
+TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z) { *p = (uint8_t)vi_add(vi_round(a), z); }
 
 #endif
+
+/* Exponent and mantissa moved to where a float32 has them are the same number divided by 2^112. */
+TT_INLINE vf vf_from_half(const uint8_t *p) { return vf_mul(vf_of_bits(vi_half_bits(p)), vf_set(0x1p112f)); }
 
 #if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2)
 typedef __m128i tt_bytes16;

@@ -1,12 +1,10 @@
 /* INT8 matmul and linear: blocks, threads, and what the sums become.
  *
- * The depth is never split: 12 x 32 sums stay in registers from the first product to the last, so nothing but
+ * The depth is never split: 10 x 32 sums stay in registers from the first product to the last, so nothing but
  * results is written. The panel at hand then comes from L2, fast enough for a tile that uses each byte of it
- * 12 times. */
+ * ten times. */
 #include "ops/int8.h"
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
 /* ---- panels ---- */
@@ -110,15 +108,6 @@ tt_requantization tt_columns_from(const tt_requantization *how, size_t first)
     return from;
 }
 
-static int is_positive(float x) { return x > 0 && x <= FLT_MAX; }
-
-/* The bias as an integer in units of the sums; the bounds keep sum + bias within int32. */
-static int32_t quantized_bias(float bias, float scale)
-{
-    float most = 1073741824.0f, q = rintf(bias / scale);
-    return (int32_t)(q < -most ? -most : q > most ? most : q);
-}
-
 tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantized x, const uint8_t *packed,
                                const float *w_scale, const float *bias, const tt_result *result,
                                tt_finish_int8 *finish)
@@ -126,37 +115,28 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
     size_t stride = tt_round_up(n, TT_INT8_MOST_COLUMNS), all = stride * groups;
     int32_t *start = tt_scratch_acquire(4 * all * sizeof(float));
     if (!start) return TT_OUT_OF_MEMORY;
-    memset(start, 0, 4 * all * sizeof(float));
-    float *scale = (float *)(start + all), *multiplier = scale + all, *real_bias = multiplier + all;
-    int quantized = result->type != TT_FLOAT32, valid = 1;
-    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
+    float *scale = (float *)(void *)(start + all), *multiplier = scale + all, *real_bias = multiplier + all;
     const uint8_t *sums = packed + sums_offset(depth, n, groups);
-
-    for (size_t j = 0; j < n * groups; j++) {
-        size_t at = j / n * stride + j % n;
-        int32_t sum;
-        memcpy(&sum, sums + j * sizeof sum, sizeof sum);
-        int64_t from = -(int64_t)zero_point * sum;
-        scale[at] = x.scale * w_scale[j];
-        valid = valid && is_positive(scale[at]);
-        if (quantized) {
-            multiplier[at] = scale[at] / result->scale;
-            valid = valid && multiplier[at] >= 0 && multiplier[at] <= FLT_MAX && !(bias && isnan(bias[j]));
-            if (bias && valid) from += quantized_bias(bias[j], scale[at]);
-        } else if (bias) {
-            real_bias[at] = bias[j];
-        }
-        start[at] = (int32_t)from;
+    memset(start, 0, all * sizeof *start);
+    memset(real_bias, 0, all * sizeof *real_bias);
+    for (size_t group = 0; group < groups; group++) {
+        memcpy(start + group * stride, sums + group * n * sizeof *start, n * sizeof *start);
+        memcpy(scale + group * stride, w_scale + group * n, n * sizeof *scale);
+        for (size_t j = n; j < stride; j++) scale[group * stride + j] = w_scale[group * n]; /* any that is valid */
+        if (bias) memcpy(real_bias + group * stride, bias + group * n, n * sizeof *bias);
     }
-    if (!valid) {
+    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
+    float out_scale = result->type == TT_FLOAT32 ? 0.0f : result->scale;
+    if (!tt_kernels()->quantize->prepare(all, x.scale, out_scale, zero_point, real_bias, start, scale, multiplier)) {
         tt_scratch_release(start);
         return TT_BAD_VALUE;
     }
-    float low = result->type == TT_INT8 ? -128.0f : 0.0f, zero = (float)result->zero_point;
+    float low = result->type == TT_INT8 ? -128.0f : 0.0f;
     int relu = result->activation == TT_RELU;
     *finish = (tt_finish_int8){
         .type = result->type, .stride = stride, .start = start, .scratch = start,
-        .how = {scale, bias ? real_bias : NULL, multiplier, relu ? zero : low, low + 255.0f, zero, relu}};
+        .how = {scale, bias ? real_bias : NULL, multiplier, relu ? (float)result->zero_point : low, low + 255.0f,
+                result->zero_point, relu}};
     return TT_OK;
 }
 
@@ -215,7 +195,7 @@ static void multiply_block(void *context, size_t index, int worker)
     size_t mr = job->kernels->mr, nr = job->kernels->nr, no_offset = 0;
     size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
     size_t column = index / job->row_tasks * job->columns_each, end = tt_min(column + job->columns_each, job->n);
-    size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 12 and 1 */
+    size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 10 and 3 */
     const char *a = rows_of(job, first, count, worker);
     int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
 

@@ -70,22 +70,32 @@ static int complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayOb
                        &shape->out_w);
 }
 
+static PyArrayObject *new_output(const tt_conv2d_shape *shape)
+{
+    npy_intp dims[4] = {(npy_intp)shape->batch, (npy_intp)shape->outputs, (npy_intp)shape->out_h,
+                        (npy_intp)shape->out_w};
+    return tt_new_array(4, dims, NPY_FLOAT32);
+}
+
+static PyObject *finish(const tt_args *args, PyArrayObject *y, tt_status status)
+{
+    if (status == TT_OK) return (PyObject *)y;
+    tt_raise(args->function, status);
+    Py_DECREF(y);
+    return NULL;
+}
+
 static PyObject *apply_conv2d(const tt_args *args, const tt_conv2d_shape *shape, PyArrayObject *x, const float *w,
                               const float *packed, PyArrayObject *bias, int activation)
 {
     if (bias && tt_expect_size(args, "bias", "elements", TT_DIM(bias, 0), shape->outputs) < 0) return NULL;
-    npy_intp dims[4] = {(npy_intp)shape->batch, (npy_intp)shape->outputs, (npy_intp)shape->out_h,
-                        (npy_intp)shape->out_w};
-    PyArrayObject *y = tt_new_array(4, dims, NPY_FLOAT32);
+    PyArrayObject *y = new_output(shape);
     if (!y) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
     status = tt_conv2d_f32(shape, TT_F32(x), w, packed, TT_F32_OR_NULL(bias), (tt_activation)activation, TT_F32(y));
     Py_END_ALLOW_THREADS
-    if (status == TT_OK) return (PyObject *)y;
-    tt_raise(args->function, status);
-    Py_DECREF(y);
-    return NULL;
+    return finish(args, y, status);
 }
 
 static PyObject *conv2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
@@ -230,9 +240,41 @@ static PyObject *conv2d_packed(PyObject *module, PyObject *const *values, Py_ssi
     return apply_conv2d(&args, &shape, x, NULL, TT_F32(packed), bias, activation);
 }
 
+static PyObject *sparse_conv2d(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    tt_sparse_matrix w;
+    tt_conv2d_shape shape = {0};
+    size_t kh, kw;
+    int activation;
+    PyArrayObject *x, *bias;
+    if (tt_args_begin(&args, "sparse_conv2d", values, count, 18) < 0 || tt_next_sparse(&args, &w) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || tt_next_size(&args, "kernel_h", 1, &kh) < 0 ||
+        tt_next_size(&args, "kernel_w", 1, &kw) < 0 ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
+        complete_shape(&args, &shape, x, w.m, TT_DIM(x, 1), kh, kw) < 0)
+        return NULL;
+    if (shape.groups != 1 || w.k / kh / kw != shape.channels || w.k != shape.channels * kh * kw) {
+        PyErr_Format(PyExc_ValueError, "%s: w reads %zu values for each output, but x has %zu channels and the kernel "
+                     "is %zu by %zu", args.function, w.k, shape.channels, kh, kw);
+        return NULL;
+    }
+    if (bias && tt_expect_size(&args, "bias", "elements", TT_DIM(bias, 0), shape.outputs) < 0) return NULL;
+    PyArrayObject *y = new_output(&shape);
+    if (!y) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_sparse_conv2d_f32(&w, &shape, TT_F32(x), TT_F32_OR_NULL(bias), (tt_activation)activation, TT_F32(y));
+    Py_END_ALLOW_THREADS
+    return finish(&args, y, status);
+}
+
 static PyMethodDef methods[] = {
     TT_FASTCALL(conv2d),        TT_FASTCALL(conv2d_backward), TT_FASTCALL(pack_conv2d),
-    TT_FASTCALL(unpack_conv2d), TT_FASTCALL(conv2d_packed),   {NULL, NULL, 0, NULL},
+    TT_FASTCALL(unpack_conv2d), TT_FASTCALL(conv2d_packed),   TT_FASTCALL(sparse_conv2d),
+    {NULL, NULL, 0, NULL},
 };
 
 int tt_register_conv(PyObject *module) { return PyModule_AddFunctions(module, methods); }

@@ -108,8 +108,7 @@ static PyObject *pack_linear_int8(PyObject *module, PyObject *const *values, Py_
         !(w = tt_next_array(&args, "w", NPY_INT8, 2, 2)) || check_products(&args, TT_DIM(w, 0)) < 0)
         return NULL;
     size_t k = TT_DIM(w, 0), n = TT_DIM(w, 1);
-    npy_intp bytes = (npy_intp)tt_packed_bytes_int8(k, n);
-    PyArrayObject *packed = tt_new_array(1, &bytes, NPY_UINT8);
+    PyArrayObject *packed = tt_new_packed(tt_packed_bytes_int8(k, n));
     if (!packed) return NULL;
     Py_BEGIN_ALLOW_THREADS
     tt_pack_int8(k, n, PyArray_DATA(w), PyArray_DATA(packed));
@@ -190,8 +189,7 @@ static PyObject *pack_conv2d_int8(PyObject *module, PyObject *const *values, Py_
     shape.channels = TT_DIM(w, 1) * shape.groups;
     shape.kernel_h = TT_DIM(w, 2);
     shape.kernel_w = TT_DIM(w, 3);
-    npy_intp bytes = (npy_intp)tt_conv2d_packed_bytes_int8(&shape);
-    PyArrayObject *packed = tt_new_array(1, &bytes, NPY_UINT8);
+    PyArrayObject *packed = tt_new_packed(tt_conv2d_packed_bytes_int8(&shape));
     if (!packed) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS

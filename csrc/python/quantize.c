@@ -39,6 +39,24 @@ int tt_check_scales(const tt_args *args, const char *name, PyArrayObject *scales
     return 0;
 }
 
+PyArrayObject *tt_new_packed(size_t bytes)
+{
+    enum { ALIGNMENT = 64 };
+    npy_intp all = (npy_intp)bytes + ALIGNMENT, dims = (npy_intp)bytes;
+    PyArrayObject *owner = tt_new_array(1, &all, NPY_UINT8);
+    if (!owner) return NULL;
+    uint8_t *data = PyArray_DATA(owner);
+    data += (ALIGNMENT - (uintptr_t)data % ALIGNMENT) % ALIGNMENT;
+    PyObject *view = PyArray_SimpleNewFromData(1, &dims, NPY_UINT8, data);
+    if (!view) {
+        Py_DECREF(owner);
+        return NULL;
+    }
+    if (PyArray_SetBaseObject((PyArrayObject *)view, (PyObject *)owner) == 0) return (PyArrayObject *)view;
+    Py_DECREF(view);
+    return NULL;
+}
+
 /* x or q as (outer, axis, inner), with one scale and zero point for each index of the axis. */
 typedef struct {
     size_t outer, axis, inner;

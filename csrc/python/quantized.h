@@ -13,4 +13,7 @@ int tt_next_scale(tt_args *args, const char *name, float *scale);
 /* Whether every scale is positive and finite. */
 int tt_check_scales(const tt_args *args, const char *name, PyArrayObject *scales);
 
+/* A fresh array of so many bytes that begins at a multiple of 64: a vector then never straddles two lines. */
+PyArrayObject *tt_new_packed(size_t bytes);
+
 #endif

@@ -1,7 +1,7 @@
 #include "python/args.h"
 
-/* The first six arguments: values, indices, row_pointers, m, k, r. The indices are the caller's promise. */
-static int next_sparse(tt_args *args, tt_sparse_matrix *w)
+/* The indices are the caller's promise. */
+int tt_next_sparse(tt_args *args, tt_sparse_matrix *w)
 {
     int r;
     PyArrayObject *values, *indices, *row_pointers;
@@ -47,7 +47,7 @@ static PyObject *sparse_matmul(PyObject *module, PyObject *const *values, Py_ssi
     tt_args args;
     tt_sparse_matrix w;
     PyArrayObject *x;
-    if (tt_args_begin(&args, "sparse_matmul", values, count, 7) < 0 || next_sparse(&args, &w) < 0 ||
+    if (tt_args_begin(&args, "sparse_matmul", values, count, 7) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 2, 2)) ||
         tt_expect_size(&args, "x", "rows", TT_DIM(x, 0), w.k) < 0)
         return NULL;
@@ -68,7 +68,7 @@ static PyObject *sparse_linear(PyObject *module, PyObject *const *values, Py_ssi
     tt_sparse_matrix w;
     PyArrayObject *x, *bias;
     int activation;
-    if (tt_args_begin(&args, "sparse_linear", values, count, 9) < 0 || next_sparse(&args, &w) < 0 ||
+    if (tt_args_begin(&args, "sparse_linear", values, count, 9) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
         tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 ||
         tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0)

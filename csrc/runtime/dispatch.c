@@ -7,7 +7,7 @@
 /* A level by its name, that of its float kernels and that of its integer kernels. */
 #define LEVEL(name, floats, integers)                                                                     \
     {                                                                                                     \
-        #name, &tt_matmul_##floats, &tt_int8_##integers, &tt_int4_##floats, &tt_sparse_##floats,          \
+        #name, &tt_matmul_##floats, &tt_int8_##integers, &tt_int4_##integers, &tt_sparse_##floats,          \
             &tt_attention_##floats, &tt_vector_##floats, &tt_lesson_##floats, &tt_quantize_##floats       \
     }
 

@@ -1,6 +1,6 @@
 /* Runs all C tests on every CPU level that this machine has.
  *
- * An argument names the level that must be the best one: an emulated CPU that does not show what it has
+ * On an emulated CPU an argument names the level that must be the best one: a level that the emulator hides
  * would otherwise pass unnoticed. */
 #include "tests/test.h"
 #include "tinytorch.h"
@@ -23,10 +23,12 @@ int main(int count, char **arguments)
     CHECK(tt_get_num_threads() == 1, "one thread until more are asked for");
     CHECK(tt_select_level("pentium") == TT_BAD_VALUE, "a level that does not exist");
     CHECK(tt_select_level(NULL) == TT_OK, "the best level");
-    if (count > 1) CHECK(strcmp(tt_level_name(), arguments[1]) == 0, "the best level is %s", tt_level_name());
+    const char *emulated = count > 1 ? arguments[1] : NULL;
+    if (emulated) CHECK(strcmp(tt_level_name(), emulated) == 0, "the best level is %s", tt_level_name());
 
     test_scratch();
     test_threads();
+    if (!emulated) test_fork(); /* QEMU's user mode crashes when a program with threads forks */
     const char *level;
     for (int i = 0; (level = tt_available_level(i)); i++) {
         CHECK(tt_select_level(level) == TT_OK && strcmp(tt_level_name(), level) == 0, "%s", level);

@@ -26,6 +26,7 @@ void test_lessons(void);
 
 /* Called once. */
 void test_threads(void);
+void test_fork(void);
 void test_scratch(void);
 
 #endif

@@ -76,27 +76,6 @@ static void check_concurrent(void)
     while (atomic_load(&unfinished)) check_every_index(2, 10);
 }
 
-#if !defined(_WIN32)
-/* A forked child has none of the helpers; it must notice, and start its own. */
-static void check_fork(void)
-{
-    atomic_store(&unfinished, 1);
-    CHECK(tt_start_thread(use_pool, NULL) == 0, "thread"); /* so that a fork may meet a busy pool */
-    for (int i = 0; i < 10; i++) {
-        pid_t child = fork();
-        CHECK(child >= 0, "fork");
-        if (child == 0) {
-            for (int j = 0; j < 20; j++) check_every_index(3, 50);
-            _exit(0);
-        }
-        check_every_index(3, 50);
-        int status;
-        CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with %d", status);
-    }
-    while (atomic_load(&unfinished)) tt_pause();
-}
-#endif
-
 static void check_numbers(void)
 {
     tt_set_num_threads(0);
@@ -113,8 +92,26 @@ void test_threads(void)
     check_sizes();
     check_nested();
     check_concurrent();
-#if !defined(_WIN32)
-    check_fork();
-#endif
     check_numbers();
+}
+
+/* A forked child has none of the helpers; it must notice, and start its own. */
+void test_fork(void)
+{
+#if !defined(_WIN32)
+    atomic_store(&unfinished, 1);
+    CHECK(tt_start_thread(use_pool, NULL) == 0, "thread"); /* so that a fork may meet a busy pool */
+    for (int i = 0; i < 10; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0, "fork");
+        if (child == 0) {
+            for (int j = 0; j < 20; j++) check_every_index(3, 50);
+            _exit(0);
+        }
+        check_every_index(3, 50);
+        int status;
+        CHECK(waitpid(child, &status, 0) == child && status == 0, "the child ended with %d", status);
+    }
+    while (atomic_load(&unfinished)) tt_pause();
+#endif
 }

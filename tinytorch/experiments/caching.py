@@ -226,9 +226,7 @@ def _time_positions(section: Section, context: Context, model: GPT, ids: np.ndar
         )
     )
     every = np.arange(1, positions[-1] + 2)
-    totals = {
-        name: float(np.interp(every, before, [time.value for time in times[name]]).sum()) for name in times
-    }
+    totals = {name: _sum_between(before, times[name], every) for name in times}
     section.say(
         f"Summed over {len(every)} tokens, interpolated between the positions raced, that is {{without}} "
         f"against {{with_}}: {{gain}}.",
@@ -236,6 +234,12 @@ def _time_positions(section: Section, context: Context, model: GPT, ids: np.ndar
         with_=Modelled(totals[WITH], "s", "sum of interpolated times with cache"),
         gain=Modelled(totals[WITHOUT] / totals[WITH], "×", "ratio of the two sums"),
     )
+
+
+def _sum_between(before: list[float], times: list[Measured], every: np.ndarray) -> float:
+    """Sum over every position, interpolated on logarithmic scales, where a power law is a straight line."""
+    logs = np.interp(np.log(every), np.log(before), np.log([time.value for time in times]))
+    return float(np.exp(logs).sum())
 
 
 def _uncached_token(model: GPT, ids: np.ndarray, position: int) -> Callable[[], object]:

@@ -23,7 +23,7 @@ from tinytorch.tokenization import CharTokenizer
 CLAIMS = 3
 SECONDS = {"quick": 4, "normal": 15, "thorough": 40}
 
-STEPS = (5, 12, 30)  # for quick, normal and thorough
+STEPS = (10, 15, 30)  # for quick, normal and thorough
 BATCH = (32, 64, 64)
 GPT_BATCH, GPT_LENGTH = 4, 128
 SHOWN_LAYERS = 6

@@ -28,7 +28,7 @@ from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backwa
 from .quantize import dequantize, quantize
 from .runtime import cpu_info, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
-from .sparse import SparseMatrix, sparse_linear, sparse_matmul
+from .sparse import SparseMatrix, sparse_conv2d, sparse_linear, sparse_matmul
 
 __all__ = [
     "KVCache",
@@ -79,6 +79,7 @@ __all__ = [
     "sgd_step",
     "softmax",
     "softmax_backward",
+    "sparse_conv2d",
     "sparse_linear",
     "sparse_matmul",
     "use",

@@ -19,7 +19,15 @@ from typing import Any
 import numpy as np
 
 from . import reference
-from ._stand_in import _C
+
+try:
+    from tinytorch import _C
+except ImportError as cause:
+    if "TINYTORCH_CPU" in str(cause):
+        raise
+    raise ImportError(
+        "tinytorch's compiled kernels are missing; build them with: pip install -e ."
+    ) from cause
 
 __all__ = ["REFUSED", "_C", "alternative", "product", "replacements", "use"]
 

@@ -5,8 +5,8 @@
 #include "microkernels/int8.h"
 #include "microkernels/vec.h"
 
-/* 32 registers: 12 x 2 sums, 2 of b, 1 of a, 1 for the products. */
-#define MR 12
+/* 8 x 2 sums, 2 of b, 1 of a, and the products; there are no registers for the addresses of more rows. */
+#define MR 8
 enum { NV = 2, VN = 16, STEPS = 2, A_BYTES = 2 };
 
 /* Not __m512i: see vnni/int8.c. */

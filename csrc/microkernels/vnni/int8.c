@@ -4,8 +4,9 @@
 #include "microkernels/int8.h"
 #include "microkernels/vec.h"
 
-/* 32 registers: 12 x 2 sums, 2 of b, 1 of a. 128 bytes of b last for 24 cycles, so b may come from L2. */
-#define MR 12
+/* 10 x 2 sums, 2 of b, 1 of a. There are registers for 12 rows, but not for their addresses. 128 bytes of b last
+ * for 20 cycles, so b may come from L2. */
+#define MR 10
 enum { NV = 2, VN = 16, STEPS = 1, A_BYTES = 1 };
 
 /* A vector of int32, not __m512i: for sums of that type GCC 12 copies registers and writes the stack around

@@ -34,7 +34,7 @@ from .quantize import (
     quantize,
 )
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
-from .sparse import sparse_linear, sparse_matmul
+from .sparse import sparse_conv2d, sparse_linear, sparse_matmul
 
 __all__ = [
     "adam_step",
@@ -71,6 +71,7 @@ __all__ = [
     "sgd_step",
     "softmax",
     "softmax_backward",
+    "sparse_conv2d",
     "sparse_linear",
     "sparse_matmul",
 ]
