@@ -29,27 +29,33 @@ static void copy_runs(const float *image, const size_t *offsets, size_t kc, cons
     }
 }
 
-/* Four accumulators hide the latency of the additions. */
+/* One vector of outputs, of which n may be fewer than VF_N, or several whole ones: their accumulators hide the
+ * latency of an addition. */
+TT_INLINE void correlate_few(const int vectors, const float *image, const size_t *offsets, const float *w,
+                             size_t taps, size_t n, float *y)
+{
+    vf sum[4];
+    TT_UNROLL for (int i = 0; i < vectors; i++) sum[i] = vf_set(0.0f);
+    for (size_t t = 0; t < taps; t++) {
+        const float *from = image + offsets[t];
+        vf weight = vf_set(w[t]);
+        TT_UNROLL for (int i = 0; i < vectors; i++) {
+            vf pixels = vectors > 1 ? vf_load(from + i * VF_N) : vf_load_up_to(from, n);
+            sum[i] = vf_fma(weight, pixels, sum[i]);
+        }
+    }
+    TT_UNROLL for (int i = 0; i < vectors; i++) {
+        if (vectors > 1) vf_store(y + i * VF_N, sum[i]);
+        else vf_store_up_to(y, sum[i], n);
+    }
+}
+
 static void correlate(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y)
 {
-    enum { CHAINS = 4 };
     size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N) {
-        vf sum[CHAINS];
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_set(0.0f);
-        for (size_t t = 0; t < taps; t++) {
-            const float *from = image + offsets[t] + j;
-            vf weight = vf_set(w[t]);
-            TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_fma(weight, vf_load(from + i * VF_N), sum[i]);
-        }
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) vf_store(y + j + i * VF_N, sum[i]);
-    }
-    for (; j < n; j += VF_N) {
-        vf sum = vf_set(0.0f);
-        for (size_t t = 0; t < taps; t++)
-            sum = vf_fma(vf_set(w[t]), vf_load_up_to(image + offsets[t] + j, n - j), sum);
-        vf_store_up_to(y + j, sum, n - j);
-    }
+    for (; j + 4 * VF_N <= n; j += 4 * VF_N) correlate_few(4, image + j, offsets, w, taps, n - j, y + j);
+    for (; j + 2 * VF_N <= n; j += 2 * VF_N) correlate_few(2, image + j, offsets, w, taps, n - j, y + j);
+    for (; j < n; j += VF_N) correlate_few(1, image + j, offsets, w, taps, n - j, y + j);
 }
 
 const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, TT_FOR_LEVEL(tt_transpose)};

@@ -29,10 +29,18 @@ static void sum_down(const float *x, size_t row_stride, size_t rows, size_t n, f
 TT_INLINE void along(const float *x, size_t window, size_t stride, size_t n, float *y, const int maximum)
 {
     size_t j = 0;
-    if (window == 2 && stride == 2)
+    if (stride == 2)
         for (; j + VF_N <= n; j += VF_N) {
-            vf a = vf_load(x + 2 * j), b = vf_load(x + 2 * j + VF_N);
-            vf_store(y + j, combine(vf_even(a, b), vf_odd(a, b), maximum));
+            const float *from = x + 2 * j;
+            vf a = vf_load(from), b = vf_load(from + VF_N), result = vf_even(a, b);
+            for (size_t s = 1; s < window; s++) {
+                if (s % 2 == 0) {
+                    a = vf_load(from + s);
+                    b = vf_load(from + s + VF_N);
+                }
+                result = combine(result, s % 2 ? vf_odd(a, b) : vf_even(a, b), maximum);
+            }
+            vf_store(y + j, result);
         }
     if (stride == 1)
         for (; j + VF_N <= n; j += VF_N) {

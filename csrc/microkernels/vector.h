@@ -44,7 +44,8 @@ typedef struct {
     /* y[j] = the maximum or the sum over i < rows of x[i * row_stride + j]; rows is at least 1 */
     void (*max_down)(const float *x, size_t row_stride, size_t rows, size_t n, float *y);
     void (*sum_down)(const float *x, size_t row_stride, size_t rows, size_t n, float *y);
-    /* y[j] = the maximum, or the sum over the divisor, of x[j * stride + s] for s < window */
+    /* y[j] = the maximum, or the sum over the divisor, of x[j * stride + s] for s < window; x may be read one float
+     * beyond the last window */
     void (*max_along)(const float *x, size_t window, size_t stride, size_t n, float *y);
     void (*mean_along)(const float *x, size_t window, size_t stride, size_t n, float divisor, float *y);
     /* dx[j * stride + s] += dy[j] / divisor for s < window */
