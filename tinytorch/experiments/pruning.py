@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -76,7 +77,9 @@ def measure(section: Section, context: Context) -> None:
 
 def _sparse_layer(sparsity: float, block: int, size: int = LAYER) -> kernels.SparseMatrix:
     weight = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    return kernels.SparseMatrix.from_dense(weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1))
+    return kernels.SparseMatrix.from_dense(
+        weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1)
+    )
 
 
 def _single_layer(section: Section, context: Context) -> None:
@@ -84,7 +87,9 @@ def _single_layer(section: Section, context: Context) -> None:
     x = np.random.default_rng(1).standard_normal((LAYER, COLUMNS), dtype=np.float32)
     weight = np.random.default_rng(0).standard_normal((LAYER, LAYER), dtype=np.float32)
     out = np.empty((LAYER, COLUMNS), np.float32)
-    sparsities = context.choose([0.5, 0.9, 0.95], [0.3, *SPARSITIES], [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+    sparsities = context.choose(
+        [0.5, 0.9, 0.95], [0.3, *SPARSITIES], [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98]
+    )
     table = Table(
         f"A {LAYER} × {LAYER} layer times {COLUMNS} columns, one thread: sparse against our dense kernel",
         ["weights removed", *BLOCKS.values()],
@@ -95,8 +100,11 @@ def _single_layer(section: Section, context: Context) -> None:
         found = {
             block: context.breakeven(
                 lambda sparsity: lambda: kernels.matmul(weight, x, out=out),
-                lambda sparsity, block=block: _sparse_call(sparsity, block, x),
-                sparsities, unit="% removed", scale="linear", step=0.01,
+                partial(_sparse_call, block, x),
+                sparsities,
+                unit="% removed",
+                scale="linear",
+                step=0.01,
             )  # fmt: skip
             for block in BLOCKS
         }
@@ -115,13 +123,24 @@ def _single_layer(section: Section, context: Context) -> None:
         for block in BLOCKS
     ]  # fmt: skip
     section.figures.append(
-        Chart("A sparse layer against the dense one", "% of weights removed", "times as fast", series, y_scale="log", level=1.0)
+        Chart(
+            "A sparse layer against the dense one",
+            "% of weights removed",
+            "times as fast",
+            series,
+            y_scale="log",
+            level=1.0,
+        )
     )
     for block, result in found.items():
-        pays = result.answer.scaled(100, "% removed") if isinstance(result.answer, Measured) else result.answer
+        pays = (
+            result.answer.scaled(100, "% removed") if isinstance(result.answer, Measured) else result.answer
+        )
         section.summaries.append(
             Summary(
-                f"sparse layer in {BLOCKS[block]}, {100 * SHOWN:g} % removed", ratios[block][SHOWN], pays_from=pays,
+                f"sparse layer in {BLOCKS[block]}, {100 * SHOWN:g} % removed",
+                ratios[block][SHOWN],
+                pays_from=pays,
                 hurts_when="too few zeros: the look-ups cost more than the skipped products",
             )  # fmt: skip
         )
@@ -133,7 +152,7 @@ def _single_layer(section: Section, context: Context) -> None:
     )
 
 
-def _sparse_call(sparsity: float, block: int, x: np.ndarray) -> Callable[[], object]:
+def _sparse_call(block: int, x: np.ndarray, sparsity: float) -> Callable[[], object]:
     w = _sparse_layer(sparsity, block)
     return lambda: kernels.sparse_matmul(w, x)
 
@@ -148,7 +167,9 @@ def _pruned_at_once(classifier: trained.Classifier, sparsity: float, block: int)
     return model
 
 
-def _fine_tuned(context: Context, name: str, classifier: trained.Classifier, block: int) -> dict[float, Layer]:
+def _fine_tuned(
+    context: Context, name: str, classifier: trained.Classifier, block: int
+) -> dict[float, Layer]:
     """The network at each sparsity: pruned a step further each time, then trained on with the zeros held."""
     steps = _sparsities(context)
     epochs = context.choose(1, 1, 4) if name == "CNN" else context.choose(4, 8, 15)
@@ -181,11 +202,24 @@ def _sparsities(context: Context) -> tuple[float, ...]:
 
 
 def _network(
-    section: Section, context: Context, name: str, example: str, classifiers: list[trained.Classifier], start: float
+    section: Section,
+    context: Context,
+    name: str,
+    example: str,
+    classifiers: list[trained.Classifier],
+    start: float,
 ) -> None:
     table = Table(
         f"{name} ({example}) on digits at 32 × 32, pruned step by step",
-        ["weights removed", "in", "points lost, pruned at once", "points lost, fine-tuned", "fewer parameters", "fewer bytes", "speed"],
+        [
+            "weights removed",
+            "in",
+            "points lost, pruned at once",
+            "points lost, fine-tuned",
+            "fewer parameters",
+            "fewer bytes",
+            "speed",
+        ],
         note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights over those left. Bytes: "
         f"float32 parameters over what the sparse network holds, indices included. Speed: batch 64, {context.threads} threads, "
         "against the dense network, folded and packed.",
@@ -207,7 +241,7 @@ def _network(
             )
             after = _loss(dense_hits, [models[sparsity] for models in tuned], classifiers, context)
             sparse = sparsify(tuned[0][sparsity], block=block)
-            race = context.race(lambda: dense(images), lambda sparse=sparse: sparse(images), names=("dense", "sparse"))
+            race = context.race(partial(dense, images), partial(sparse, images), names=("dense", "sparse"))
             section.samples[f"{name}, {sparsity}, {label}"] = race
             by_parameters, by_bytes = _compression(tuned[0][sparsity], sparse)
             table.add(f"{100 * sparsity:g} %", label, at_once, after, by_parameters, by_bytes, race.ratio)
@@ -216,7 +250,10 @@ def _network(
             if sparsity == SHOWN:
                 section.summaries.append(
                     Summary(
-                        f"{name}, {100 * sparsity:g} % pruned in {label}, fine-tuned", race.ratio, by_bytes, after,
+                        f"{name}, {100 * sparsity:g} % pruned in {label}, fine-tuned",
+                        race.ratio,
+                        by_bytes,
+                        after,
                         hurts_when="the network has few weights to spare, or too few go for the sparse kernel to pay",
                     )  # fmt: skip
                 )
@@ -224,8 +261,13 @@ def _network(
     if len(sparsities) > 1:
         x = [100 * sparsity for sparsity in sparsities]
         section.figures.append(
-            Chart(f"{name}: accuracy lost", "% of weights removed", "points lost",
-                  [Series.of(label, x, values) for label, values in curves.items()], level=0.0)  # fmt: skip
+            Chart(
+                f"{name}: accuracy lost",
+                "% of weights removed",
+                "points lost",
+                [Series.of(label, x, values) for label, values in curves.items()],
+                level=0.0,
+            )  # fmt: skip
         )
 
 
@@ -256,7 +298,10 @@ def _pictures(section: Section, model: Layer) -> None:
     ):
         values = np.where(mask[480:544, :64], shown, 0.0)
         section.figures.append(HeatMap(title, values.tolist(), "output", "input", "weight"))
-    small = [w.data[:rows, :columns] for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)]
+    small = [
+        w.data[:rows, :columns]
+        for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)
+    ]
     kept = [w * magnitude_mask(w, 0.8) for w in small]
     section.figures.append(Connections("Connections of a few units, before", [w.tolist() for w in small]))
     section.figures.append(Connections("The same with 80 % removed", [w.tolist() for w in kept]))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tinytorch.acceleration import optimize
 from tinytorch.dataloader import DataLoader, TensorDataset
 from tinytorch.datasets import augment_digits, digits_folds, load_digits
 from tinytorch.experiments.context import Context
+from tinytorch.intervals import corrected, interval
 from tinytorch.layers import Layer
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.models.cnn import DigitsCNN
@@ -20,7 +22,6 @@ from tinytorch.models.mlp import MLPClassifier
 from tinytorch.optimizers import Adam
 from tinytorch.quantities import Measured
 from tinytorch.tensor import Tensor
-from tinytorch.intervals import corrected, interval
 from tinytorch.training import CosineSchedule, Trainer
 
 Array = np.ndarray
@@ -82,9 +83,7 @@ def digits_mlp(context: Context, seed: int) -> Classifier:
     return _classifier(context, "digits-mlp", MLPClassifier, seed, context.choose(12, 25, 40))
 
 
-def _classifier(
-    context: Context, name: str, make: Callable[[], Layer], seed: int, epochs: int
-) -> Classifier:
+def _classifier(context: Context, name: str, make: Callable[[], Layer], seed: int, epochs: int) -> Classifier:
     data = digits(seed, context.thorough)
 
     def train() -> dict[str, Array]:
@@ -110,9 +109,7 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(state)
 
 
-def fit(
-    model: Layer, data: Data, *, epochs: int, lr: float = LEARNING_RATE, optimizer: object | None = None
-) -> None:
+def fit(model: Layer, data: Data, *, epochs: int, lr: float = LEARNING_RATE, optimizer: Any = None) -> None:
     """Train with Adam and a cosine schedule on shifted and rotated images."""
     schedule = CosineSchedule(lr, lr / 50, epochs)
     optimizer = optimizer or Adam(model.parameters(), lr=lr)
@@ -150,7 +147,9 @@ def accuracy_loss(before: Array, after: Array, context: Context) -> Measured:
     low, high = _mean_interval(difference, context)
     blind = -np.log(1 - corrected(context.confidence, context.claims)) / len(difference)
     mean = float(difference.mean())
-    return Measured(100 * mean, "points", 100 * min(low, mean - blind), 100 * max(high, mean + blind), len(before))
+    return Measured(
+        100 * mean, "points", 100 * min(low, mean - blind), 100 * max(high, mean + blind), len(before)
+    )
 
 
 def _mean_interval(values: Array, context: Context) -> tuple[float, float]:
