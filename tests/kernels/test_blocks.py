@@ -29,7 +29,7 @@ CONVOLUTIONS = [
     ((37, 3, 6, 6), (5, 3, 3, 3), dict(padding=2)),  # more images than portions of dw
     ((1, 3, 70, 70), (4, 3, 3, 3), dict(stride=2)),  # one image, many pixels
     ((3, 70, 12, 12), (20, 70, 5, 5), dict(stride=(2, 3), padding=2)),  # col2im in several blocks
-    ((2, 64, 23, 23), (64, 1, 5, 5), dict(padding=2, groups=64)),  # depthwise, rows beyond four vectors or not
+    ((2, 64, 23, 23), (64, 1, 5, 5), dict(padding=2, groups=64)),  # depthwise
     ((2, 12, 9, 83), (24, 2, 3, 3), dict(dilation=(1, 2), groups=6)),
     ((3, 16, 10, 10), (1, 16, 3, 3), dict(padding=1)),  # a single output
     ((2, 5, 6, 6), (7, 5, 2, 2), dict(padding=3)),  # more padding than kernel
@@ -68,7 +68,12 @@ def results():
     mean, variance = np.zeros_like(channels), np.ones_like(channels)
     yield from [y, *kernels.conv2d_backward(y, x, w, padding=1), *params, *state[0], *state[1]]
     yield from kernels.conv2d_backward(strided, x, w, padding=1, stride=2)
-    yield from [kernels.max_pool2d(x, 3, 2, 1), kernels.avg_pool2d(x, 2), kernels.gelu(x), kernels.softmax(rows)]
+    yield from [
+        kernels.max_pool2d(x, 3, 2, 1),
+        kernels.avg_pool2d(x, 2),
+        kernels.gelu(x),
+        kernels.softmax(rows),
+    ]
     yield kernels.max_pool2d_backward(strided[:, :16], x, 2)
     yield from kernels.layer_norm_backward(rows, rows, features)
     yield from kernels.rms_norm_backward(rows, rows, features)
