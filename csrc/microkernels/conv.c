@@ -58,4 +58,35 @@ static void correlate(const float *image, const size_t *offsets, const float *w,
     for (; j < n; j += VF_N) correlate_few(1, image + j, offsets, w, taps, n - j, y + j);
 }
 
-const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, TT_FOR_LEVEL(tt_transpose)};
+/* `taps` is a constant wherever this is called: an accumulator for each, and dy is loaded once for all. */
+TT_INLINE void correlate_few_taps(const size_t taps, const float *dy, size_t rows, size_t n, const float *image,
+                                  size_t row_stride, const size_t *offsets, float *dw)
+{
+    vf sum[9];
+    TT_UNROLL for (size_t t = 0; t < taps; t++) sum[t] = vf_set(0.0f);
+    for (size_t i = 0; i < rows; i++, dy += n, image += row_stride) {
+        size_t j = 0;
+        for (; j + VF_N <= n; j += VF_N) {
+            vf gradient = vf_load(dy + j);
+            TT_UNROLL for (size_t t = 0; t < taps; t++)
+                sum[t] = vf_fma(gradient, vf_load(image + offsets[t] + j), sum[t]);
+        }
+        if (j == n) continue;
+        vf gradient = vf_load_n(dy + j, n - j);
+        TT_UNROLL for (size_t t = 0; t < taps; t++)
+            sum[t] = vf_fma(gradient, vf_load_n(image + offsets[t] + j, n - j), sum[t]);
+    }
+    TT_UNROLL for (size_t t = 0; t < taps; t++) dw[t] += vf_sum(sum[t]);
+}
+
+static void correlate_backward(const float *dy, size_t rows, size_t n, const float *image, size_t row_stride,
+                               const size_t *offsets, size_t taps, float *dw)
+{
+    size_t t = 0;
+    for (; t + 9 <= taps; t += 9) correlate_few_taps(9, dy, rows, n, image, row_stride, offsets + t, dw + t);
+    for (; t + 3 <= taps; t += 3) correlate_few_taps(3, dy, rows, n, image, row_stride, offsets + t, dw + t);
+    for (; t < taps; t++) correlate_few_taps(1, dy, rows, n, image, row_stride, offsets + t, dw + t);
+}
+
+const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, correlate_backward,
+                                               TT_FOR_LEVEL(tt_transpose)};

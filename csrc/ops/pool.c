@@ -87,9 +87,11 @@ static void max_plane_backward(const tt_pool2d_shape *shape, const float *dy, co
     memset(dx, 0, shape->height * shape->width * sizeof *dx);
     for (size_t i = 0; i < shape->out_h; i++, dy += shape->out_w) {
         tt_span rows = tt_covered_rows(shape, i);
-        size_t j = 0, top = rows.first * shape->width, bottom = top + shape->width;
-        if (pairs) j = kernels->max_pairs_backward(dy, x + top, x + bottom, shape->out_w, dx + top, dx + bottom);
-        for (; j < shape->out_w; j++) max_window_backward(shape, x, rows, j, dy[j], dx);
+        size_t top = rows.first * shape->width, bottom = top + shape->width;
+        if (pairs)
+            kernels->max_pairs_backward(dy, x + top, x + bottom, shape->out_w, dx + top, dx + bottom);
+        else
+            for (size_t j = 0; j < shape->out_w; j++) max_window_backward(shape, x, rows, j, dy[j], dx);
     }
 }
 
@@ -131,7 +133,7 @@ static tt_status over_planes(pool_job *job, tt_rows_task *task)
     const tt_pool2d_shape *shape = job->shape;
     double operations = tt_pool2d_operations(shape);
     int workers = tt_workers_for((double)shape->planes * operations);
-    job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w + 1, 16);
+    job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w + TT_POOL_MARGIN, 16);
     job->rows = tt_scratch_acquire((size_t)workers * job->row_floats * sizeof(float));
     if (!job->rows) return TT_OUT_OF_MEMORY;
     tt_for_rows(shape->planes, operations, task, job);

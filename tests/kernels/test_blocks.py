@@ -29,11 +29,7 @@ CONVOLUTIONS = [
     ((37, 3, 6, 6), (5, 3, 3, 3), dict(padding=2)),  # more images than portions of dw
     ((1, 3, 70, 70), (4, 3, 3, 3), dict(stride=2)),  # one image, many pixels
     ((3, 70, 12, 12), (20, 70, 5, 5), dict(stride=(2, 3), padding=2)),  # col2im in several blocks
-    (
-        (2, 64, 23, 23),
-        (64, 1, 5, 5),
-        dict(padding=2, groups=64),
-    ),  # depthwise, rows beyond four vectors or not
+    ((2, 64, 23, 23), (64, 1, 5, 5), dict(padding=2, groups=64)),  # depthwise
     ((2, 12, 9, 83), (24, 2, 3, 3), dict(dilation=(1, 2), groups=6)),
     ((3, 16, 10, 10), (1, 16, 3, 3), dict(padding=1)),  # a single output
     ((2, 5, 6, 6), (7, 5, 2, 2), dict(padding=3)),  # more padding than kernel
