@@ -22,7 +22,7 @@ from tinytorch.quantization import (
     quantize_weight,
 )
 
-CLAIMS = 14
+CLAIMS = 6
 SECONDS = {"quick": 10, "normal": 75, "thorough": 300}
 
 FLOAT = "float32, folded and packed"
@@ -40,20 +40,23 @@ def describe() -> Section:
         "quantization",
         "Quantization: the same network in 8-bit integers",
         [
-            "An 8-bit integer takes a quarter of a float's memory, and one instruction multiplies four times as many of "
-            "them. Weights and activations are scaled to integers, the scales found by running some training images "
-            "through the network (calibration); sums are exact in 32 bits and are scaled once, at the end of each layer.",
-            "It helps where arithmetic or memory traffic dominates: convolutions, wide linear layers, large batches. It hurts "
-            "where the work is so small that converting the input outweighs it, where one outlier stretches a scale that a "
-            "thousand other weights share, and wherever the integers are turned back into floats before the multiplication: "
-            "that saves bytes on disk and adds work to every call.",
-            "In production: ONNX Runtime, TensorFlow Lite with XNNPACK, and PyTorch with FBGEMM or oneDNN run INT8 on CPUs "
-            "this way; llama.cpp stores weights in 4 bits with a scale for each group of 32.",
+            "An 8-bit integer takes a quarter of a float's memory, and one instruction multiplies four "
+            "times as many of them. Weights and activations are scaled to integers, the scales found by "
+            "running some training images through the network (calibration); sums are exact in 32 bits and "
+            "are scaled once, at the end of each layer.",
+            "It helps where arithmetic or memory traffic dominates: convolutions, wide linear layers, "
+            "large batches. It hurts where the work is so small that converting the input outweighs it, "
+            "where one outlier stretches a scale that a thousand other weights share, and wherever the "
+            "integers are turned back into floats before the multiplication: that saves bytes on disk and "
+            "adds work to every call.",
+            "In production: ONNX Runtime, TensorFlow Lite with XNNPACK, and PyTorch with FBGEMM or oneDNN "
+            "run INT8 on CPUs this way; llama.cpp stores weights in 4 bits with a scale for each group of "
+            "32.",
         ],
         [
             Source(
-                "Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, "
-                "CVPR 2018",
+                "Jacob et al., Quantization and training of neural networks for efficient "
+                "integer-arithmetic-only inference, CVPR 2018",
                 "https://arxiv.org/abs/1712.05877",
             ),
             Source(
@@ -91,12 +94,12 @@ def measure(section: Section, context: Context) -> None:
                 losses[name],
                 pays_from if name == INT8 else None,
                 HURTS[name],
-            )  # fmt: skip
+            )
         )
 
 
 HURTS = {
-    INT8: "small layers at batch 1, where converting the input outweighs the product; outliers in a shared scale",
+    INT8: "small layers at batch 1, where converting the input costs more than it saves; outliers",
     INT4: "large batches: unpacking 4 bits is worth it only where reading weights is what takes the time",
     NAIVE: "always in time, most in wide linear layers at batch 1; it saves bytes only",
 }
@@ -138,8 +141,13 @@ def _accuracy(
             float(np.mean(errors[name])), "", min(errors[name]), max(errors[name]), len(errors[name])
         )
         same = name == FLOAT
-        table.add(name, trained.accuracy(right, context), None if same else losses[name],
-                  None if same else flipped, None if same else mse)  # fmt: skip
+        table.add(
+            name,
+            trained.accuracy(right, context),
+            None if same else losses[name],
+            None if same else flipped,
+            None if same else mse,
+        )
     section.tables.append(table)
     section.samples["right answers"] = {name: right.astype(int) for name, right in answers.items()}
     section.say("INT8 loses {loss} of accuracy.", loss=losses[INT8])
@@ -185,8 +193,8 @@ def _race(
                 table.add(name, str(batch), races.time(name), race.ratio, race.verdict)
     section.tables.append(table)
     section.say(
-        f"At batch {BATCHES[-1]}, {INT8} takes {{int8}} less time than float32; {NAIVE} runs at {{naive}} of float32's "
-        "speed.",
+        f"At batch {BATCHES[-1]}, {INT8} takes {{int8}} less time than float32; {NAIVE} runs at {{naive}} "
+        "of float32's speed.",
         int8=gains[INT8],
         naive=gains[NAIVE],
     )
@@ -221,8 +229,8 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
     table = Table(
         "A linear layer whose weights are dequantized on every call, against float32",
         ["width", *(f"batch {batch}" for batch in batches)],
-        note="Below 1 it is slower. Dequantizing touches every weight once, the product touches it once for each sample of "
-        "the batch: the share lost shrinks as the batch grows.",
+        note="Below 1 it is slower. Dequantizing touches every weight once, the product touches it once "
+        "for each sample of the batch: the share lost shrinks as the batch grows.",
     )
     series: dict[int, list[Measured]] = {batch: [] for batch in batches}
     worst: tuple[Measured, int, int] | None = None
@@ -246,13 +254,13 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
             x_scale="log",
             y_scale="log",
             level=1.0,
-        )  # fmt: skip
+        )
     )
     if worst:
         ratio, width, batch = worst
         section.say(
-            f"Dequantizing on every call costs most at width {width}, batch {batch}: {{ratio}} of float32's speed. It writes "
-            "{written} of float32 weights that are read once and thrown away.",
+            f"Dequantizing on every call costs most at width {width}, batch {batch}: {{ratio}} of "
+            f"float32's speed. It writes {{written}} of float32 weights that are read once and thrown away.",
             ratio=ratio,
             written=Modelled(4.0 * width * width, "B", "4 bytes × width²"),
         )
@@ -295,7 +303,7 @@ def _where_int8_pays(section: Section, context: Context) -> Measured | str:
             y_scale="log",
             marks=marks,
             level=1.0,
-        )  # fmt: skip
+        )
     )
     return answer
 

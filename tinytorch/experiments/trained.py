@@ -100,7 +100,7 @@ def _classifier(context: Context, name: str, make: Callable[[], Layer], seed: in
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """NumPy's global generator, from which layers draw their weights, seeded here and as before afterwards."""
+    """NumPy's global generator, from which layers draw their weights, seeded here and restored afterwards."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:
@@ -140,8 +140,8 @@ def accuracy(hits: Array, context: Context) -> Measured:
 def accuracy_loss(before: Array, after: Array, context: Context) -> Measured:
     """Points of accuracy lost, from paired answers to the same images: positive when `after` is worse.
 
-    Where hardly an answer flips, resampling sees no spread; the interval then reaches at least as far as the loss
-    that n unchanged answers cannot rule out, -ln(1 - confidence) / n (the "rule of three" at 95 %).
+    Where hardly an answer flips, resampling sees no spread; the interval then reaches at least as far as what
+    n unchanged answers cannot rule out, -ln(1 - confidence) / n (the "rule of three" at 95 %).
     """
     difference = before.astype(np.float64) - after.astype(np.float64)
     low, high = _mean_interval(difference, context)
