@@ -53,12 +53,14 @@ static void forward(row_job *job)
 void tt_layer_norm_f32(size_t rows, size_t n, const float *x, const float *weight, const float *bias, float eps,
                        float *y)
 {
-    forward(&(row_job){.rows = rows, .n = n, .x = x, .weight = weight, .bias = bias, .eps = eps, .centred = 1, .y = y});
+    row_job job = {.rows = rows, .n = n, .x = x, .weight = weight, .bias = bias, .eps = eps, .centred = 1, .y = y};
+    forward(&job);
 }
 
 void tt_rms_norm_f32(size_t rows, size_t n, const float *x, const float *weight, float eps, float *y)
 {
-    forward(&(row_job){.rows = rows, .n = n, .x = x, .weight = weight, .eps = eps, .y = y});
+    row_job job = {.rows = rows, .n = n, .x = x, .weight = weight, .eps = eps, .y = y};
+    forward(&job);
 }
 
 /* A portion of the rows: their dx, and their share of dweight and dbias. */
@@ -74,8 +76,8 @@ static void differentiate_rows(void *context, size_t portion, int worker)
         const float *dy = job->dy + i, *x = job->x + i;
         moments of_row = row_moments(job, x);
         float sums[2];
-        norm->row_sums(dy, x, job->n, of_row.mean, of_row.inverse, job->weight, job->wants_dweight ? dweight : NULL,
-                       job->wants_dbias ? dbias : NULL, sums);
+        norm->row_sums(dy, x, job->n, of_row.mean, of_row.inverse, job->weight,
+                       job->wants_dweight ? dweight : NULL, job->wants_dbias ? dbias : NULL, sums);
         float means[2] = {job->centred ? sums[0] / (float)job->n : 0.0f, sums[1] / (float)job->n};
         norm->row_backward(dy, x, job->n, of_row.mean, of_row.inverse, job->weight, means, job->dx + i);
     }

@@ -23,7 +23,8 @@ static PyObject *apply_conv2d(const tt_args *args, const tt_conv2d_shape *shape,
     if (!y) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = tt_conv2d_f32(shape, TT_F32(x), w, packed, TT_F32_OR_NULL(bias), (tt_activation)activation, TT_F32(y));
+    status = tt_conv2d_f32(shape, TT_F32(x), w, packed, TT_F32_OR_NULL(bias), (tt_activation)activation,
+                           TT_F32(y));
     Py_END_ALLOW_THREADS
     return finish(args, y, status);
 }

@@ -22,7 +22,8 @@ static int next_cross_entropy(tt_args *args, PyArrayObject **logits, tt_cross_en
     }
     size_t bad = tt_first_bad_target(entropy);
     if (bad == entropy->rows) return 0;
-    PyErr_Format(PyExc_ValueError, "%s: targets[%zu] is %lld, but logits have %zu classes (0 to %zd), and ignore_index is %d",
+    PyErr_Format(PyExc_ValueError,
+                 "%s: targets[%zu] is %lld, but logits have %zu classes (0 to %zd), and ignore_index is %d",
                  args->function, bad, (long long)entropy->targets[bad], entropy->classes,
                  (Py_ssize_t)entropy->classes - 1, ignore_index);
     return -1;

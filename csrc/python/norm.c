@@ -151,8 +151,9 @@ static PyObject *batch_norm2d(PyObject *module, PyObject *const *values, Py_ssiz
     PyArrayObject *x, *weight, *bias, *mean, *var, *y;
     tt_batch_norm2d norm = {0};
     if (tt_args_begin(&args, "batch_norm2d", values, count, 8) < 0 ||
-        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || !(weight = next_channel_vector(&args, "weight", x)) ||
-        !(bias = next_channel_vector(&args, "bias", x)) || !(mean = next_channel_vector(&args, "running_mean", x)) ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
+        !(weight = next_channel_vector(&args, "weight", x)) || !(bias = next_channel_vector(&args, "bias", x)) ||
+        !(mean = next_channel_vector(&args, "running_mean", x)) ||
         !(var = next_channel_vector(&args, "running_var", x)) ||
         tt_next_bool(&args, "training", &norm.training) < 0 ||
         tt_next_double(&args, "momentum", &norm.momentum) < 0 || tt_next_double(&args, "eps", &norm.eps) < 0)
@@ -212,8 +213,10 @@ static PyObject *batch_norm2d_backward(PyObject *module, PyObject *const *values
 }
 
 static PyMethodDef methods[] = {
-    TT_FASTCALL(layer_norm),   TT_FASTCALL(layer_norm_backward),   TT_FASTCALL(rms_norm), TT_FASTCALL(rms_norm_backward),
-    TT_FASTCALL(batch_norm2d), TT_FASTCALL(batch_norm2d_backward), {NULL, NULL, 0, NULL},
+    TT_FASTCALL(layer_norm),   TT_FASTCALL(layer_norm_backward),
+    TT_FASTCALL(rms_norm),     TT_FASTCALL(rms_norm_backward),
+    TT_FASTCALL(batch_norm2d), TT_FASTCALL(batch_norm2d_backward),
+    {NULL, NULL, 0, NULL},
 };
 
 int tt_register_norm(PyObject *module) { return PyModule_AddFunctions(module, methods); }

@@ -94,7 +94,8 @@ static PyObject *sgd_step(PyObject *module, PyObject *const *values, Py_ssize_t 
     if (next_list(&args, "params", &arrays) == 0 && next_list(&args, "grads", &arrays) == 0 &&
         (has_momentum ? next_list(&args, "momentum_buffers", &arrays) == 0 : args.next++ == 2) &&
         tt_next_double(&args, "lr", &lr) == 0 && tt_next_double(&args, "momentum", &momentum) == 0 &&
-        tt_next_double(&args, "weight_decay", &weight_decay) == 0 && tt_next_bool(&args, "nesterov", &nesterov) == 0 &&
+        tt_next_double(&args, "weight_decay", &weight_decay) == 0 &&
+        tt_next_bool(&args, "nesterov", &nesterov) == 0 &&
         collect(&args, &arrays) == 0) {
         if (momentum != 0 && !has_momentum) {
             PyErr_SetString(PyExc_ValueError, "sgd_step: momentum_buffers is None, but momentum is not 0");
@@ -124,8 +125,8 @@ static PyObject *adam_step(PyObject *module, PyObject *const *values, Py_ssize_t
         tt_next_double(&args, "eps", &eps) == 0 && tt_next_double(&args, "weight_decay", &weight_decay) == 0 &&
         tt_next_bool(&args, "decoupled", &decoupled) == 0 && collect(&args, &arrays) == 0) {
         Py_BEGIN_ALLOW_THREADS
-        status = tt_adam_step_f32((size_t)arrays.count, arrays.parameters, step, lr, beta1, beta2, eps, weight_decay,
-                                  decoupled);
+        status = tt_adam_step_f32((size_t)arrays.count, arrays.parameters, step, lr, beta1, beta2, eps,
+                                  weight_decay, decoupled);
         Py_END_ALLOW_THREADS
     }
     return finish("adam_step", &arrays, status);

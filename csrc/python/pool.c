@@ -1,12 +1,12 @@
 #include "python/args.h"
 
 /* The size of the output along one axis. */
-static int output_size(const tt_args *args, const char *axis, size_t size, size_t kernel, size_t stride, size_t pad,
-                       size_t *out)
+static int output_size(const tt_args *args, const char *axis, size_t size, size_t kernel, size_t stride,
+                       size_t pad, size_t *out)
 {
     if (pad > kernel / 2) {
-        PyErr_Format(PyExc_ValueError, "%s: padding of %s is %zu, more than half of the kernel's %zu", args->function,
-                     axis, pad, kernel);
+        PyErr_Format(PyExc_ValueError, "%s: padding of %s is %zu, more than half of the kernel's %zu",
+                     args->function, axis, pad, kernel);
         return -1;
     }
     if (kernel - pad > size + pad) {
@@ -28,9 +28,11 @@ static int next_window(tt_args *args, tt_pool2d_shape *shape)
         tt_next_size(args, "padding_h", 0, &shape->pad_h) < 0 ||
         tt_next_size(args, "padding_w", 0, &shape->pad_w) < 0)
         return -1;
-    if (output_size(args, "height", shape->height, shape->kernel_h, shape->stride_h, shape->pad_h, &shape->out_h) < 0)
+    if (output_size(args, "height", shape->height, shape->kernel_h, shape->stride_h, shape->pad_h,
+                    &shape->out_h) < 0)
         return -1;
-    return output_size(args, "width", shape->width, shape->kernel_w, shape->stride_w, shape->pad_w, &shape->out_w);
+    return output_size(args, "width", shape->width, shape->kernel_w, shape->stride_w, shape->pad_w,
+                       &shape->out_w);
 }
 
 static tt_pool2d_shape shape_of(PyArrayObject *x)
@@ -59,7 +61,8 @@ static PyObject *forward(const char *function, forward_function *pool, PyObject 
 {
     tt_args args;
     PyArrayObject *x, *y;
-    if (tt_args_begin(&args, function, values, count, 7) < 0 || !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)))
+    if (tt_args_begin(&args, function, values, count, 7) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)))
         return NULL;
     tt_pool2d_shape shape = shape_of(x);
     if (next_window(&args, &shape) < 0 || !(y = new_planes(x, shape.out_h, shape.out_w))) return NULL;
@@ -112,12 +115,14 @@ static PyObject *max_pool2d_backward(PyObject *module, PyObject *const *values, 
     tt_args args;
     PyArrayObject *dy, *x, *dx;
     if (tt_args_begin(&args, "max_pool2d_backward", values, count, 8) < 0 ||
-        !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) || !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)))
+        !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)))
         return NULL;
     tt_pool2d_shape shape = shape_of(x);
     if (next_window(&args, &shape) < 0) return NULL;
     size_t dims[4] = {TT_DIM(x, 0), TT_DIM(x, 1), shape.out_h, shape.out_w};
-    if (tt_expect_shape(&args, "dy", dy, 4, dims) < 0 || !(dx = new_planes(x, shape.height, shape.width))) return NULL;
+    if (tt_expect_shape(&args, "dy", dy, 4, dims) < 0 || !(dx = new_planes(x, shape.height, shape.width)))
+        return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
     status = tt_max_pool2d_backward_f32(&shape, TT_F32(dy), TT_F32(x), TT_F32(dx));

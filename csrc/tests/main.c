@@ -37,6 +37,8 @@ int main(int count, char **arguments)
             test_matmul();
             test_lessons();
             test_quantized();
+            test_sparse();
+            test_attention();
         }
         printf("%s: passed\n", level);
     }

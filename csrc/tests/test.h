@@ -24,6 +24,8 @@ float *whole_numbers(size_t n, unsigned seed);
 void test_matmul(void);
 void test_lessons(void);
 void test_quantized(void);
+void test_sparse(void);
+void test_attention(void);
 
 /* Called once. */
 void test_threads(void);

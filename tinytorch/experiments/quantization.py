@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from tinytorch.quantization import (
     quantize_weight,
 )
 
-CLAIMS = 14
+CLAIMS = 6
 SECONDS = {"quick": 10, "normal": 75, "thorough": 300}
 
 FLOAT = "float32, folded and packed"
@@ -39,20 +40,23 @@ def describe() -> Section:
         "quantization",
         "Quantization: the same network in 8-bit integers",
         [
-            "An 8-bit integer takes a quarter of a float's memory, and one instruction multiplies four times as many of "
-            "them. Weights and activations are scaled to integers, the scales found by running some training images "
-            "through the network (calibration); sums are exact in 32 bits and are scaled once, at the end of each layer.",
-            "It helps where arithmetic or memory traffic dominates: convolutions, wide linear layers, large batches. It hurts "
-            "where the work is so small that converting the input outweighs it, where one outlier stretches a scale that a "
-            "thousand other weights share, and wherever the integers are turned back into floats before the multiplication: "
-            "that saves bytes on disk and adds work to every call.",
-            "In production: ONNX Runtime, TensorFlow Lite with XNNPACK, and PyTorch with FBGEMM or oneDNN run INT8 on CPUs "
-            "this way; llama.cpp stores weights in 4 bits with a scale for each group of 32.",
+            "An 8-bit integer takes a quarter of a float's memory, and one instruction multiplies four "
+            "times as many of them. Weights and activations are scaled to integers, the scales found by "
+            "running some training images through the network (calibration); sums are exact in 32 bits and "
+            "are scaled once, at the end of each layer.",
+            "It helps where arithmetic or memory traffic dominates: convolutions, wide linear layers, "
+            "large batches. It hurts where the work is so small that converting the input outweighs it, "
+            "where one outlier stretches a scale that a thousand other weights share, and wherever the "
+            "integers are turned back into floats before the multiplication: that saves bytes on disk and "
+            "adds work to every call.",
+            "In production: ONNX Runtime, TensorFlow Lite with XNNPACK, and PyTorch with FBGEMM or oneDNN "
+            "run INT8 on CPUs this way; llama.cpp stores weights in 4 bits with a scale for each group of "
+            "32.",
         ],
         [
             Source(
-                "Jacob et al., Quantization and training of neural networks for efficient integer-arithmetic-only inference, "
-                "CVPR 2018",
+                "Jacob et al., Quantization and training of neural networks for efficient "
+                "integer-arithmetic-only inference, CVPR 2018",
                 "https://arxiv.org/abs/1712.05877",
             ),
             Source(
@@ -84,14 +88,18 @@ def measure(section: Section, context: Context) -> None:
     for name in (INT8, INT4, NAIVE):
         section.summaries.append(
             Summary(
-                f"{name} (CNN, batch {BATCHES[-1]})", gains[name], sizes[name], losses[name],
-                pays_from if name == INT8 else None, HURTS[name],
-            )  # fmt: skip
+                f"{name} (CNN, batch {BATCHES[-1]})",
+                gains[name],
+                sizes[name],
+                losses[name],
+                pays_from if name == INT8 else None,
+                HURTS[name],
+            )
         )
 
 
 HURTS = {
-    INT8: "small layers at batch 1, where converting the input outweighs the product; outliers in a shared scale",
+    INT8: "small layers at batch 1, where converting the input costs more than it saves; outliers",
     INT4: "large batches: unpacking 4 bits is worth it only where reading weights is what takes the time",
     NAIVE: "always in time, most in wide linear layers at batch 1; it saves bytes only",
 }
@@ -107,7 +115,9 @@ def _forms(classifier: trained.Classifier) -> dict[str, InferenceModel]:
     }
 
 
-def _accuracy(section: Section, context: Context, classifiers: list[trained.Classifier]) -> dict[str, Measured]:
+def _accuracy(
+    section: Section, context: Context, classifiers: list[trained.Classifier]
+) -> dict[str, Measured]:
     hits: dict[str, list[np.ndarray]] = {}
     errors: dict[str, list[float]] = {}
     for classifier in classifiers:
@@ -127,10 +137,17 @@ def _accuracy(section: Section, context: Context, classifiers: list[trained.Clas
     for name, right in answers.items():
         losses[name] = trained.accuracy_loss(answers[FLOAT], right, context)
         flipped = Measured.count(int((right != answers[FLOAT]).sum()), "answers")
-        mse = Measured(float(np.mean(errors[name])), "", min(errors[name]), max(errors[name]), len(errors[name]))
+        mse = Measured(
+            float(np.mean(errors[name])), "", min(errors[name]), max(errors[name]), len(errors[name])
+        )
         same = name == FLOAT
-        table.add(name, trained.accuracy(right, context), None if same else losses[name],
-                  None if same else flipped, None if same else mse)  # fmt: skip
+        table.add(
+            name,
+            trained.accuracy(right, context),
+            None if same else losses[name],
+            None if same else flipped,
+            None if same else mse,
+        )
     section.tables.append(table)
     section.samples["right answers"] = {name: right.astype(int) for name, right in answers.items()}
     section.say("INT8 loses {loss} of accuracy.", loss=losses[INT8])
@@ -165,7 +182,7 @@ def _race(
     gains = {}
     for batch in BATCHES:
         images = np.ascontiguousarray(classifier.data.test_images[:batch])
-        races = context.race_many({name: (lambda model=model: model(images)) for name, model in forms.items()})
+        races = context.race_many({name: partial(model, images) for name, model in forms.items()})
         section.samples[f"network at batch {batch}"] = races
         for name in forms:
             race = races.between(FLOAT, name)
@@ -176,8 +193,8 @@ def _race(
                 table.add(name, str(batch), races.time(name), race.ratio, race.verdict)
     section.tables.append(table)
     section.say(
-        f"At batch {BATCHES[-1]}, {INT8} takes {{int8}} less time than float32; {NAIVE} runs at {{naive}} of float32's "
-        "speed.",
+        f"At batch {BATCHES[-1]}, {INT8} takes {{int8}} less time than float32; {NAIVE} runs at {{naive}} "
+        "of float32's speed.",
         int8=gains[INT8],
         naive=gains[NAIVE],
     )
@@ -188,7 +205,9 @@ def _race(
 
 
 def _layer(size: int) -> Dense:
-    weight = np.random.default_rng(size).standard_normal((size, size), dtype=np.float32) / np.float32(np.sqrt(size))
+    weight = np.random.default_rng(size).standard_normal((size, size), dtype=np.float32) / np.float32(
+        np.sqrt(size)
+    )
     return Dense(weight, np.zeros(size, np.float32))
 
 
@@ -203,12 +222,15 @@ def _input(batch: int, size: int) -> np.ndarray:
 
 def _where_naive_costs_most(section: Section, context: Context) -> None:
     """Dequantizing costs K·N steps for a product of B·K·N: the smaller the batch, the larger its share."""
-    widths, batches = context.choose([128, 1024], [128, 512, 1024, 2048], [128, 256, 512, 1024, 2048, 4096]), (1, 8, 64)
+    widths, batches = (
+        context.choose([128, 1024], [128, 512, 1024, 2048], [128, 256, 512, 1024, 2048, 4096]),
+        (1, 8, 64),
+    )
     table = Table(
         "A linear layer whose weights are dequantized on every call, against float32",
         ["width", *(f"batch {batch}" for batch in batches)],
-        note="Below 1 it is slower. Dequantizing touches every weight once, the product touches it once for each sample of "
-        "the batch: the share lost shrinks as the batch grows.",
+        note="Below 1 it is slower. Dequantizing touches every weight once, the product touches it once "
+        "for each sample of the batch: the share lost shrinks as the batch grows.",
     )
     series: dict[int, list[Measured]] = {batch: [] for batch in batches}
     worst: tuple[Measured, int, int] | None = None
@@ -216,9 +238,7 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
         dense, naive = pack_stage(_layer(width)), _naive(_layer(width))
         for batch in batches:
             x = _input(batch, width)
-            race = context.race(
-                lambda x=x, dense=dense: dense(x), lambda x=x, naive=naive: naive(x), names=("float32", "naive")
-            )
+            race = context.race(partial(dense, x), partial(naive, x), names=("float32", "naive"))
             section.samples[f"naive, width {width}, batch {batch}"] = race
             series[batch].append(race.ratio)
             if worst is None or race.ratio.value < worst[0].value:
@@ -227,16 +247,20 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "Dequantizing on every call, against float32", "width of the layer", "times as fast",
+            "Dequantizing on every call, against float32",
+            "width of the layer",
+            "times as fast",
             [Series.of(f"batch {batch}", [float(w) for w in widths], series[batch]) for batch in batches],
-            x_scale="log", y_scale="log", level=1.0,
-        )  # fmt: skip
+            x_scale="log",
+            y_scale="log",
+            level=1.0,
+        )
     )
     if worst:
         ratio, width, batch = worst
         section.say(
-            f"Dequantizing on every call costs most at width {width}, batch {batch}: {{ratio}} of float32's speed. It writes "
-            "{written} of float32 weights that are read once and thrown away.",
+            f"Dequantizing on every call costs most at width {width}, batch {batch}: {{ratio}} of "
+            f"float32's speed. It writes {{written}} of float32 weights that are read once and thrown away.",
             ratio=ratio,
             written=Modelled(4.0 * width * width, "B", "4 bytes × width²"),
         )
@@ -244,7 +268,9 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
 
 def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     """A single linear layer that takes and gives float32: the input is quantized on every call."""
-    widths = context.choose([32, 128, 512], [16, 32, 64, 128, 256, 512, 1024], [16, 32, 64, 128, 256, 512, 1024, 2048])
+    widths = context.choose(
+        [32, 128, 512], [16, 32, 64, 128, 256, 512, 1024], [16, 32, 64, 128, 256, 512, 1024, 2048]
+    )
     table = Table(
         "From which width a single INT8 layer pays, float32 in and out",
         ["batch", "pays from", "gain at the largest width", "verdict"],
@@ -254,8 +280,8 @@ def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     answer: Measured | str = "undecided"
     for batch in (1, 64):
         found = context.breakeven(
-            lambda width, batch=batch: _float_call(int(width), batch),
-            lambda width, batch=batch: _int8_call(int(width), batch),
+            partial(_float_call, batch),
+            partial(_int8_call, batch),
             widths,
             unit="inputs",
             step=16,
@@ -269,19 +295,25 @@ def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "One INT8 linear layer against float32", "inputs (= outputs)", "times as fast", series,
-            x_scale="log", y_scale="log", marks=marks, level=1.0,
-        )  # fmt: skip
+            "One INT8 linear layer against float32",
+            "inputs (= outputs)",
+            "times as fast",
+            series,
+            x_scale="log",
+            y_scale="log",
+            marks=marks,
+            level=1.0,
+        )
     )
     return answer
 
 
-def _float_call(width: int, batch: int) -> Callable[[], object]:
-    layer, x = pack_stage(_layer(width)), _input(batch, width)
+def _float_call(batch: int, width: float) -> Callable[[], object]:
+    layer, x = pack_stage(_layer(int(width))), _input(batch, int(width))
     return lambda: layer(x)
 
 
-def _int8_call(width: int, batch: int) -> Callable[[], object]:
-    scale, x = Scale.of_range(0.0, 1.0), _input(batch, width)
-    layer = quantize_stage(_layer(width), scale, None)
+def _int8_call(batch: int, width: float) -> Callable[[], object]:
+    scale, x = Scale.of_range(0.0, 1.0), _input(batch, int(width))
+    layer = quantize_stage(_layer(int(width)), scale, None)
     return lambda: layer(scale.quantize(x))

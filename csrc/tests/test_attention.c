@@ -1,0 +1,129 @@
+#include "tests/test.h"
+#include "tinytorch.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    size_t t, s, d, e;
+    int causal;
+} shape;
+
+/* Around the tiles of every level, T other than S, and what is empty. */
+static const shape shapes[] = {
+    {1, 1, 1, 1, 0},   {5, 9, 7, 3, 0},    {5, 9, 7, 3, 1},      {33, 97, 16, 24, 0}, {33, 97, 16, 24, 1},
+    {40, 33, 5, 20, 1}, {100, 100, 8, 8, 1}, {20, 20, 64, 70, 0}, {4, 0, 8, 8, 0},     {0, 4, 8, 8, 0},
+};
+enum { SHAPES = sizeof shapes / sizeof shapes[0], BATCH = 2, HEADS = 4, SHARED = 2 };
+
+static const float scale = 0.125f;
+
+static void expect_close(const float *found, const double *expected, size_t n, shape s, const char *what)
+{
+    for (size_t i = 0; i < n; i++)
+        CHECK(fabs(found[i] - expected[i]) <= 2e-4 * (1 + fabs(expected[i])),
+              "%s of t %zu s %zu d %zu e %zu, element %zu: %g instead of %g", what, s.t, s.s, s.d, s.e, i, found[i],
+              expected[i]);
+}
+
+static double *zeros(size_t n)
+{
+    double *x = calloc(n + 1, sizeof *x);
+    CHECK(x, "out of memory");
+    return x;
+}
+
+static double dot(const float *x, const float *y, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * y[i];
+    return sum;
+}
+
+/* One query in plain loops: y (e) and, where dq is not NULL, what it adds to the gradients. */
+static void attend_plainly(shape s, size_t seen, const float *q, const float *k, const float *v, double *y,
+                           const float *dy, double *dq, double *dk, double *dv)
+{
+    double *p = zeros(s.s), total = 0, mean = 0;
+    for (size_t j = 0; j < seen; j++) total += p[j] = exp(scale * dot(q, k + j * s.d, s.d));
+    for (size_t j = 0; j < seen; j++) {
+        p[j] /= total;
+        for (size_t i = 0; i < s.e; i++) y[i] += p[j] * v[j * s.e + i];
+    }
+    for (size_t i = 0; dq && i < s.e; i++) mean += dy[i] * y[i];
+    for (size_t j = 0; dq && j < seen; j++) {
+        double ds = p[j] * (dot(dy, v + j * s.e, s.e) - mean) * scale;
+        for (size_t i = 0; i < s.e; i++) dv[j * s.e + i] += p[j] * dy[i];
+        for (size_t i = 0; i < s.d; i++) dq[i] += ds * k[j * s.d + i], dk[j * s.d + i] += ds * q[i];
+    }
+    free(p);
+}
+
+static void check(shape s)
+{
+    size_t rows = BATCH * HEADS * s.t, keys = BATCH * SHARED * s.s;
+    float *q = whole_numbers(rows * s.d, 1), *k = whole_numbers(keys * s.d, 2), *v = whole_numbers(keys * s.e, 3);
+    float *y = whole_numbers(rows * s.e, 0), *lse = whole_numbers(rows, 0), *dy = whole_numbers(rows * s.e, 4);
+    float *dq = whole_numbers(rows * s.d, 0), *dk = whole_numbers(keys * s.d, 0), *dv = whole_numbers(keys * s.e, 0);
+    double *exact_y = zeros(rows * s.e), *exact_dq = zeros(rows * s.d), *exact_dk = zeros(keys * s.d);
+    double *exact_dv = zeros(keys * s.e);
+    tt_attention attention = {.batch = BATCH, .heads = HEADS, .kv_heads = SHARED, .t = s.t, .s = s.s, .d = s.d,
+                              .e = s.e, .q = q, .k = k, .v = v, .causal = s.causal, .scale = scale};
+    CHECK(tt_attention_f32(&attention, y, lse) == TT_OK, "memory");
+    CHECK(tt_attention_backward_f32(&attention, dy, y, lse, dq, dk, dv) == TT_OK, "memory");
+    for (size_t row = 0; row < rows; row++) {
+        size_t head = row / s.t, key = (head / HEADS * SHARED + head % HEADS / (HEADS / SHARED)) * s.s;
+        size_t seen = s.causal && row % s.t + 1 < s.s ? row % s.t + 1 : s.s;
+        attend_plainly(s, seen, q + row * s.d, k + key * s.d, v + key * s.e, exact_y + row * s.e, dy + row * s.e,
+                       exact_dq + row * s.d, exact_dk + key * s.d, exact_dv + key * s.e);
+    }
+    expect_close(y, exact_y, rows * s.e, s, "attention");
+    expect_close(dq, exact_dq, rows * s.d, s, "dq");
+    expect_close(dk, exact_dk, keys * s.d, s, "dk");
+    expect_close(dv, exact_dv, keys * s.e, s, "dv");
+    void *all[] = {q, k, v, y, lse, dy, dq, dk, dv, exact_y, exact_dq, exact_dk, exact_dv};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
+}
+
+static void check_decode(size_t d, size_t length)
+{
+    enum { CAPACITY = 100 };
+    const int64_t lengths[BATCH] = {(int64_t)length, 0};
+    size_t rows = BATCH * SHARED, cached = rows * CAPACITY;
+    shape s = {1, CAPACITY, d, d, 0};
+    float *keys = whole_numbers(cached * d, 1), *values = whole_numbers(cached * d, 2);
+    float *q = whole_numbers(BATCH * HEADS * d, 3), *k = whole_numbers(rows * d, 4), *v = whole_numbers(rows * d, 5);
+    float *y = whole_numbers(BATCH * HEADS * d, 0);
+    double *exact = zeros(BATCH * HEADS * d);
+    tt_kv_cache cache = {BATCH, SHARED, CAPACITY, d, keys, values, NULL, NULL, lengths};
+    CHECK(tt_attention_decode(&cache, HEADS, q, k, v, scale, y) == TT_OK, "memory");
+    for (size_t head = 0; head < BATCH * HEADS; head++) {
+        size_t b = head / HEADS, row = b * SHARED + head % HEADS / (HEADS / SHARED), first = row * CAPACITY;
+        size_t at = first + (size_t)lengths[b];
+        CHECK(!memcmp(keys + at * d, k + row * d, d * sizeof *k), "the key is stored");
+        CHECK(!memcmp(values + at * d, v + row * d, d * sizeof *v), "the value is stored");
+        attend_plainly(s, (size_t)lengths[b] + 1, q + head * d, keys + first * d, values + first * d,
+                       exact + head * d, NULL, NULL, NULL, NULL);
+    }
+    expect_close(y, exact, BATCH * HEADS * d, s, "decode");
+    void *all[] = {keys, values, y, q, k, v, exact};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
+}
+
+static void check_full_cache(void)
+{
+    const int64_t full = 1;
+    float x = 1, stored[1] = {7}, y;
+    tt_kv_cache cache = {1, 1, 1, 1, stored, stored, NULL, NULL, &full};
+    CHECK(tt_attention_decode(&cache, 1, &x, &x, &x, 1, &y) == TT_BAD_VALUE, "there is no room");
+    CHECK(stored[0] == 7, "nothing is written");
+}
+
+void test_attention(void)
+{
+    for (int i = 0; i < SHAPES; i++) check(shapes[i]);
+    const size_t widths[] = {1, 7, 16, 33, 64, 130};
+    for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
+        for (size_t length = 0; length < 100; length += 33) check_decode(widths[i], length);
+    check_full_cache();
+}
