@@ -94,13 +94,19 @@ for name, gain in zip(forms, gains):
     print(f"{name:>10}: {races.time(name)}, {gain} as fast as float32")
 
 # %%
-viz.bars([vars(Series.of("speed", list(forms), gains))], title="Batch of 64 digits", y_label="times as fast as float32", level=1.0)
+viz.bars(
+    [vars(Series.of("speed", list(forms), gains))],
+    title="Batch of 64 digits",
+    y_label="times as fast as float32",
+    level=1.0,
+)
 
 # %% [markdown]
 # ## 4. Put your own kernel to work
 #
 # Every kernel can be replaced. Below, a matrix product of your own takes the place of ours, and the whole network runs on
 # it. The answers stay the same; the time does not.
+
 
 # %%
 def my_matmul(a, b):

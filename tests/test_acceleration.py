@@ -5,8 +5,8 @@ import pytest
 
 from tinytorch import Tensor, acceleration
 from tinytorch.acceleration import InferenceModel, fold_batch_norm, lower, optimize
-from tinytorch.layers import Dropout, Flatten, Linear, Sequential
 from tinytorch.activations import GELU, ReLU, Tanh
+from tinytorch.layers import Dropout, Flatten, Linear, Sequential
 from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 
 LADDER = [
@@ -51,7 +51,10 @@ def test_every_rung_refuses_shapes_that_do_not_fit(rung):
 
 def test_tensor_rungs():
     a, b = Tensor(np.arange(6.0).reshape(2, 3)), Tensor(np.arange(12.0).reshape(3, 4))
-    for product in (acceleration.vectorized_matmul, lambda a, b: acceleration.tiled_matmul(a, b, tile_size=2)):
+    for product in (
+        acceleration.vectorized_matmul,
+        lambda a, b: acceleration.tiled_matmul(a, b, tile_size=2),
+    ):
         np.testing.assert_array_equal(product(a, b).data, a.data @ b.data)
         with pytest.raises(ValueError, match="Inner dimensions must match: 3 ≠ 2"):
             product(a, Tensor(np.ones((2, 3))))
@@ -74,8 +77,22 @@ def test_optimized_model_computes_what_the_model_computes():
 def test_optimizing_fuses_and_packs():
     stages = lower(cnn())
     names = [type(stage).__name__ for stage in stages]
-    assert names == ["Convolution", "Pooling", "Convolution", "Pooling", "Flattening", "Dense", "Dense", "Pointwise"]
-    assert [stage.activation for stage in stages if hasattr(stage, "activation")] == ["relu", None, "gelu", None]
+    assert names == [
+        "Convolution",
+        "Pooling",
+        "Convolution",
+        "Pooling",
+        "Flattening",
+        "Dense",
+        "Dense",
+        "Pointwise",
+    ]
+    assert [stage.activation for stage in stages if hasattr(stage, "activation")] == [
+        "relu",
+        None,
+        "gelu",
+        None,
+    ]
 
 
 def test_optimized_model_is_a_copy():

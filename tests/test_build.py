@@ -29,6 +29,11 @@ class TestImport:
         assert "numpy" in loaded
         assert not {"matplotlib", "rich", "tqdm", "torch", "scipy"} & set(loaded)
 
+    def test_without_the_extension_says_what_to_do(self):
+        message = python("import sys; sys.modules['tinytorch._C'] = None; import tinytorch")
+        assert message.startswith("ImportError: TinyTorch's compiled kernels are missing")
+        assert "pip install -e ." in message
+
     @linux_only
     def test_starts_no_thread(self):
         count = "print(len(os.listdir('/proc/self/task')))"

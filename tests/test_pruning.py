@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tinytorch import Tensor
-from tinytorch.activations import ReLU
 from tinytorch.acceleration import optimize
+from tinytorch.activations import ReLU
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.losses import MSELoss
 from tinytorch.optimizers import Adam
@@ -138,7 +138,9 @@ def test_layers_below_the_least_sparsity_stay_dense():
 
 def test_course_functions():
     model = mlp()
-    assert measure_sparsity(model) == pytest.approx(sum(p.size for p in model.parameters() if p.ndim == 1) / 1234)
+    assert measure_sparsity(model) == pytest.approx(
+        sum(p.size for p in model.parameters() if p.ndim == 1) / 1234
+    )
     assert magnitude_prune(model, 0.5) is model
     assert (model.layers[0].weight.data == 0).mean() == 0.5
     model, stats = compress_model(mlp(), {"magnitude_sparsity": 0.9})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tinytorch import Tensor, quantization
-from tinytorch.activations import GELU, ReLU, Sigmoid
 from tinytorch.acceleration import optimize
+from tinytorch.activations import GELU, ReLU, Sigmoid
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.quantization import (
     MinMaxObserver,

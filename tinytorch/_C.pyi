@@ -72,15 +72,36 @@ def linear_packed(x: F32, packed: Packed, k: int, n: int, bias: F32 | None, acti
 # s stride, p padding, d dilation, each as height, width. OH = (H + 2p - d(kh - 1) - 1) // s + 1.
 
 def conv2d(
-    x: F32, w: F32, bias: F32 | None,
-    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int, activation: int, /,
+    x: F32,
+    w: F32,
+    bias: F32 | None,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    activation: int,
+    /,
 ) -> F32:
     """x (N, C, H, W), w (O, I, kh, kw), bias (O,) -> (N, O, OH, OW)."""
 
 def conv2d_backward(
-    dy: F32, x: F32, w: F32,
-    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int,
-    need_dx: bool, need_dw: bool, need_db: bool, /,
+    dy: F32,
+    x: F32,
+    w: F32,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    need_dx: bool,
+    need_dw: bool,
+    need_db: bool,
+    /,
 ) -> tuple[F32 | None, F32 | None, F32 | None]:
     """dy (N, O, OH, OW) -> dx like x, dw like w, db (O,); None where it is not needed."""
 
@@ -89,16 +110,27 @@ def pack_conv2d(w: F32, groups: int, /) -> Packed:
 
 def unpack_conv2d(packed: Packed, o: int, i: int, kh: int, kw: int, groups: int, /) -> F32: ...
 def conv2d_packed(
-    x: F32, packed: Packed, o: int, i: int, kh: int, kw: int, bias: F32 | None,
-    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int, activation: int, /,
+    x: F32,
+    packed: Packed,
+    o: int,
+    i: int,
+    kh: int,
+    kw: int,
+    bias: F32 | None,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    activation: int,
+    /,
 ) -> F32: ...
-
 def max_pool2d(x: F32 | Bytes, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32 | Bytes:
     """Padding counts as -inf and is at most half the kernel. x (N, C, H, W); integers give integers."""
 
-def max_pool2d_backward(
-    dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /
-) -> F32:
+def max_pool2d_backward(dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
     """The first maximum of a window in row-major order takes the whole gradient; a NaN counts as a
     maximum, and padding never takes it."""
 
@@ -133,8 +165,15 @@ def rms_norm(x: F32, weight: F32 | None, eps: float, /) -> F32:
 
 def rms_norm_backward(dy: F32, x: F32, weight: F32 | None, eps: float, /) -> tuple[F32, F32 | None]: ...
 def batch_norm2d(
-    x: F32, weight: F32, bias: F32, running_mean: F32, running_var: F32,
-    training: bool, momentum: float, eps: float, /,
+    x: F32,
+    weight: F32,
+    bias: F32,
+    running_mean: F32,
+    running_var: F32,
+    training: bool,
+    momentum: float,
+    eps: float,
+    /,
 ) -> F32:
     """x (N, C, H, W), the others (C,). Training normalises by the batch's mean and biased variance
     and updates the running pair in place: r += momentum * (batch - r), the variance unbiased.
@@ -162,15 +201,31 @@ def cross_entropy_backward(
 # The lists are equally long; params[i], grads[i] and each state array have the same shape.
 
 def sgd_step(
-    params: list[F32], grads: list[F32], momentum_buffers: list[F32] | None,
-    lr: float, momentum: float, weight_decay: float, nesterov: bool, /,
+    params: list[F32],
+    grads: list[F32],
+    momentum_buffers: list[F32] | None,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+    /,
 ) -> None:
     """g += wd * p; with momentum: b = momentum * b + g, g = g + momentum * b (nesterov) or b;
     p -= lr * g. None for the buffers when momentum is 0."""
 
 def adam_step(
-    params: list[F32], grads: list[F32], m: list[F32], v: list[F32], step: int,
-    lr: float, beta1: float, beta2: float, eps: float, weight_decay: float, decoupled: bool, /,
+    params: list[F32],
+    grads: list[F32],
+    m: list[F32],
+    v: list[F32],
+    step: int,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    decoupled: bool,
+    /,
 ) -> None:
     """step counts from 1. decoupled (AdamW): p *= 1 - lr * wd; else g += wd * p.
     m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
@@ -207,9 +262,19 @@ def pack_linear_int8(w: NDArray[int8], /) -> Packed:
 
 def unpack_linear_int8(packed: Packed, k: int, n: int, /) -> NDArray[int8]: ...
 def linear_int8(
-    x_q: Bytes, x_scale: float, x_zero_point: int,
-    packed: Packed, k: int, n: int, w_scale: F32, bias: F32 | None,
-    activation: int, out_kind: int, out_scale: float, out_zero_point: int, /,
+    x_q: Bytes,
+    x_scale: float,
+    x_zero_point: int,
+    packed: Packed,
+    k: int,
+    n: int,
+    w_scale: F32,
+    bias: F32 | None,
+    activation: int,
+    out_kind: int,
+    out_scale: float,
+    out_zero_point: int,
+    /,
 ) -> Array:
     """x_q (..., K) uint8 or int8, w_scale (N,), bias (N,) -> (..., N)."""
 
@@ -218,10 +283,28 @@ def pack_conv2d_int8(w: NDArray[int8], groups: int, /) -> Packed:
 
 def unpack_conv2d_int8(packed: Packed, o: int, i: int, kh: int, kw: int, groups: int, /) -> NDArray[int8]: ...
 def conv2d_int8(
-    x_q: Bytes, x_scale: float, x_zero_point: int,
-    packed: Packed, o: int, i: int, kh: int, kw: int, w_scale: F32, bias: F32 | None,
-    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int,
-    activation: int, out_kind: int, out_scale: float, out_zero_point: int, /,
+    x_q: Bytes,
+    x_scale: float,
+    x_zero_point: int,
+    packed: Packed,
+    o: int,
+    i: int,
+    kh: int,
+    kw: int,
+    w_scale: F32,
+    bias: F32 | None,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    activation: int,
+    out_kind: int,
+    out_scale: float,
+    out_zero_point: int,
+    /,
 ) -> Array:
     """x_q (N, C, H, W) uint8 or int8, w_scale (O,), bias (O,) -> (N, O, OH, OW). Padding holds
     x_zero_point, the real 0."""
@@ -234,9 +317,7 @@ def pack_int4(w: F32, group_size: int, /) -> Packed:
 def unpack_int4(packed: Packed, k: int, n: int, group_size: int, /) -> F32:
     """The dequantized weights q * scale, (K, N)."""
 
-def linear_int4(
-    x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, /
-) -> F32:
+def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, /) -> F32:
     """x (..., K) -> (..., N). x may be quantized on the way, to int8 with a scale of max|x| / 127
     for each row and group; the result then lies within
     sum over k of (max|x| of its group / 254) * |w[k, n]| of the exact one."""
@@ -256,15 +337,39 @@ def sparse_matmul(
     """x (K, N) -> W @ x, (M, N)."""
 
 def sparse_linear(
-    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int,
-    x: F32, bias: F32 | None, activation: int, /,
+    values: F32,
+    indices: Indices,
+    row_pointers: NDArray[int32],
+    m: int,
+    k: int,
+    r: int,
+    x: F32,
+    bias: F32 | None,
+    activation: int,
+    /,
 ) -> F32:
     """x (..., K), bias (M,) -> x @ W.T, (..., M)."""
 
 def sparse_conv2d(
-    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int,
-    x: F32, kh: int, kw: int, bias: F32 | None,
-    sh: int, sw: int, ph: int, pw: int, dh: int, dw: int, groups: int, activation: int, /,
+    values: F32,
+    indices: Indices,
+    row_pointers: NDArray[int32],
+    m: int,
+    k: int,
+    r: int,
+    x: F32,
+    kh: int,
+    kw: int,
+    bias: F32 | None,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    dh: int,
+    dw: int,
+    groups: int,
+    activation: int,
+    /,
 ) -> F32:
     """W (M, C * kh * kw), x (N, C, H, W), bias (M,) -> (N, M, OH, OW). One group."""
 
@@ -282,14 +387,30 @@ def attention(
     """-> y (B, H, T, E), and with want_lse the log-sum-exp of each row's scaled scores, (B, H, T)."""
 
 def attention_backward(
-    dy: F32, q: F32, k: F32, v: F32, causal: bool, mask: Mask | None, scale: float,
-    y: F32, lse: F32, /,
+    dy: F32,
+    q: F32,
+    k: F32,
+    v: F32,
+    causal: bool,
+    mask: Mask | None,
+    scale: float,
+    y: F32,
+    lse: F32,
+    /,
 ) -> tuple[F32, F32, F32]:
     """-> dq, dk, dv."""
 
 def attention_decode(
-    q: F32, k: F32, v: F32, keys: Array, values: Array,
-    key_scales: F32 | None, value_scales: F32 | None, lengths: NDArray[int64], scale: float, /,
+    q: F32,
+    k: F32,
+    v: F32,
+    keys: Array,
+    values: Array,
+    key_scales: F32 | None,
+    value_scales: F32 | None,
+    lengths: NDArray[int64],
+    scale: float,
+    /,
 ) -> F32:
     """q (B, H, 1, D), k and v (B, G, 1, D); one layer's keys and values (B, G, T, D) float32, or int8
     with the scales (B, G, T). Writes k, v at position lengths[b] of sequence b, attends over

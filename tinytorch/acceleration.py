@@ -268,8 +268,8 @@ def lower(model: Layer) -> list[Stage]:
         if isinstance(layer, BatchNorm2d) and isinstance(last, Convolution) and last.activation is None:
             weight, bias = fold_batch_norm(np.asarray(last.weight), last.bias, layer)
             stages[-1] = replace(last, weight=weight, bias=bias)
-        elif isinstance(layer, ReLU | GELU) and _can_fuse(last):
-            stages[-1] = replace(last, activation="relu" if isinstance(layer, ReLU) else "gelu")  # type: ignore[type-var]
+        elif isinstance(layer, ReLU | GELU) and isinstance(last, Convolution | Dense) and not last.activation:
+            stages[-1] = replace(last, activation="relu" if isinstance(layer, ReLU) else "gelu")
         elif not isinstance(layer, Dropout):
             stages.append(_stage_of(layer))
     return stages
@@ -285,10 +285,6 @@ def pack_stage(stage: Stage) -> Stage:
     if isinstance(stage, Convolution | Dense) and isinstance(stage.weight, np.ndarray):
         return replace(stage, weight=kernels.pack(stage.weight))
     return stage
-
-
-def _can_fuse(stage: Stage | None) -> bool:
-    return isinstance(stage, Convolution | Dense) and stage.activation is None
 
 
 def _stage_of(layer: Layer) -> Stage:

@@ -12,8 +12,7 @@ et al., "Fast Sparse ConvNets", 2020.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -136,7 +135,9 @@ def prune(model: Layer, sparsity: float, *, block: int = 1, scope: str = "adapti
     _check_sparsity("prune", sparsity)
     weights = prunable(model)
     if not weights:
-        raise ValueError(f"prune: {type(model).__name__} has no Linear or Conv2d layer in a Sequential or `layers`")
+        raise ValueError(
+            f"prune: {type(model).__name__} has no Linear or Conv2d layer in a Sequential or `layers`"
+        )
     if scope == "layer":
         masks = [magnitude_mask(w.data, sparsity, block) for w in weights]
     elif scope in ("adaptive", "global"):
@@ -153,9 +154,12 @@ def _joint_masks(weights: list[Array], sparsity: float, block: int, *, adaptive:
     scores = [block_scores(as_rows(w), block) for w in weights]
     ranked = [_share_of_the_rest(s) for s in scores] if adaptive else scores
     joined = np.concatenate([r.ravel() for r in ranked])
-    removed = np.split(smallest(joined, round(sparsity * joined.size)), np.cumsum([s.size for s in scores])[:-1])
+    removed = np.split(
+        smallest(joined, round(sparsity * joined.size)), np.cumsum([s.size for s in scores])[:-1]
+    )
     return [
-        _mask_of_blocks(r.reshape(s.shape), w, block) for r, s, w in zip(removed, scores, weights, strict=True)
+        _mask_of_blocks(r.reshape(s.shape), w, block)
+        for r, s, w in zip(removed, scores, weights, strict=True)
     ]
 
 
@@ -234,8 +238,10 @@ def sparsify(model: Layer, *, block: int = 1, least_sparsity: float = 0.0) -> In
         sparse = kernels.SparseMatrix.from_dense(np.ascontiguousarray(rows), block=(block, 1))
         if isinstance(stage, Dense):
             return SparseDense(sparse, stage.bias, stage.activation)
-        kernel_size = stage.weight.shape[2:]
-        return SparseConvolution(sparse, stage.bias, kernel_size, stage.stride, stage.padding, stage.activation)
+        kernel_size = (stage.weight.shape[2], stage.weight.shape[3])
+        return SparseConvolution(
+            sparse, stage.bias, kernel_size, stage.stride, stage.padding, stage.activation
+        )
 
     return InferenceModel([stage_of(stage) for stage in lower(model)])
 
@@ -261,14 +267,18 @@ def structured_prune(model: Layer, prune_ratio: float = 0.5) -> Layer:
     _check_sparsity("structured_prune", prune_ratio)
     for layer in flat_layers(model):
         if isinstance(layer, Linear):
-            removed = smallest(np.linalg.norm(layer.weight.data, axis=0), int(layer.weight.shape[1] * prune_ratio))
+            removed = smallest(
+                np.linalg.norm(layer.weight.data, axis=0), int(layer.weight.shape[1] * prune_ratio)
+            )
             layer.weight.data[:, removed] = 0
             if layer.bias is not None:
                 layer.bias.data[removed] = 0
     return model
 
 
-def low_rank_approximate(weight_matrix: Array | Tensor, rank_ratio: float = 0.5) -> tuple[Array, Array, Array]:
+def low_rank_approximate(
+    weight_matrix: Array | Tensor, rank_ratio: float = 0.5
+) -> tuple[Array, Array, Array]:
     """U (M, r), S (r,), V (r, N) of the truncated singular value decomposition, r = rank_ratio · min(M, N), ≥ 1."""
     matrix = weight_matrix.data if isinstance(weight_matrix, Tensor) else np.asarray(weight_matrix)
     if matrix.ndim != 2 or not 0 < rank_ratio <= 1:
@@ -287,15 +297,21 @@ class KnowledgeDistillation:
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
 
-    def __init__(self, teacher_model: Layer, student_model: Layer, temperature: float = 3.0, alpha: float = 0.7) -> None:
+    def __init__(
+        self, teacher_model: Layer, student_model: Layer, temperature: float = 3.0, alpha: float = 0.7
+    ) -> None:
         if temperature <= 0 or not 0 <= alpha <= 1:
-            raise ValueError(f"KnowledgeDistillation: temperature {temperature} must be > 0, alpha {alpha} from 0 to 1")
+            raise ValueError(
+                f"KnowledgeDistillation: temperature {temperature} must be > 0, alpha {alpha} from 0 to 1"
+            )
         self.teacher_model, self.student_model = teacher_model, student_model
         self.temperature, self.alpha = temperature, alpha
 
     def distillation_loss(self, student_logits: Any, teacher_logits: Any, true_labels: Any) -> np.floating:
         """The loss of a batch: logits (N, C), labels (N,)."""
-        student, teacher = (np.asarray(getattr(x, "data", x), np.float32) for x in (student_logits, teacher_logits))
+        student, teacher = (
+            np.asarray(getattr(x, "data", x), np.float32) for x in (student_logits, teacher_logits)
+        )
         labels = np.asarray(getattr(true_labels, "data", true_labels)).astype(np.int64)
         log_p = kernels.log_softmax(teacher / self.temperature)
         log_q = kernels.log_softmax(student / self.temperature)

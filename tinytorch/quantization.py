@@ -21,7 +21,17 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from .acceleration import Convolution, Dense, Flattening, InferenceModel, Pointwise, Pooling, Stage, flat_layers, lower
+from .acceleration import (
+    Convolution,
+    Dense,
+    Flattening,
+    InferenceModel,
+    Pointwise,
+    Pooling,
+    Stage,
+    flat_layers,
+    lower,
+)
 from .layers import Layer, Linear
 from .tensor import BYTES_PER_FLOAT32, MB_TO_BYTES, Tensor
 
@@ -46,7 +56,9 @@ class Scale:
     def of_range(cls, low: float, high: float, dtype: str = "uint8") -> Scale:
         """The finest scale that covers [low, high] and represents 0 exactly, so that padding stays 0."""
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise ValueError(f"quantization: the range [{low}, {high}] is not finite; look for NaN or Inf in the data")
+            raise ValueError(
+                f"quantization: the range [{low}, {high}] is not finite; look for NaN or Inf in the data"
+            )
         least = np.iinfo(dtype).min
         low, high = min(low, 0.0), max(high, 0.0)
         scale = (high - low) / 255
@@ -81,7 +93,9 @@ def quantize_weight(weight: Array, axis: int) -> tuple[Array, Array]:
     """int8 weights and one float32 scale for each index of `axis`: max |w| becomes 127, -128 stays unused."""
     others = tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
     if not np.isfinite(weight).all():
-        raise ValueError("quantization: the weights hold NaN or Inf; train again with a smaller learning rate")
+        raise ValueError(
+            "quantization: the weights hold NaN or Inf; train again with a smaller learning rate"
+        )
     largest = np.abs(weight).max(axis=others, initial=0.0)
     scale = np.where(largest > 0, largest / INT8_MAX_VALUE, 1.0).astype(np.float32)
     return kernels.quantize(weight, scale, np.zeros(len(scale), np.int32), axis=axis % weight.ndim), scale
@@ -207,7 +221,9 @@ def _split_gelu(stages: Iterable[Stage]) -> Iterable[Stage]:
             yield stage
 
 
-def _observe(stages: list[Stage], calibration: Array | Tensor | Iterable[Array | Tensor]) -> list[MinMaxObserver]:
+def _observe(
+    stages: list[Stage], calibration: Array | Tensor | Iterable[Array | Tensor]
+) -> list[MinMaxObserver]:
     """One observer for the input and one for the output of each stage."""
     observers = [MinMaxObserver() for _ in range(len(stages) + 1)]
     for batch in [calibration] if isinstance(calibration, np.ndarray | Tensor) else calibration:
@@ -227,7 +243,9 @@ def quantize_stage(stage: Stage, input: Scale, output: Scale | None) -> Stage:
     """The integer form of a float stage, for an input and an output of these scales (None: float32 out)."""
     if isinstance(stage, Convolution):
         packed = kernels.pack_int8(*quantize_weight(np.asarray(stage.weight), axis=0))
-        return ConvolutionInt8(packed, stage.bias, stage.stride, stage.padding, stage.activation, input, output)
+        return ConvolutionInt8(
+            packed, stage.bias, stage.stride, stage.padding, stage.activation, input, output
+        )
     if isinstance(stage, Dense):
         packed = kernels.pack_int8(*quantize_weight(np.asarray(stage.weight), axis=1))
         return DenseInt8(packed, stage.bias, stage.activation, input, output)
@@ -325,12 +343,14 @@ def quantize_int4(model: Layer, group_size: int = 32) -> InferenceModel:
 
     def int4(stage: Stage) -> Stage:
         if isinstance(stage, Dense):
-            return DenseInt4(kernels.pack_int4(stage.weight, group_size), stage.bias, stage.activation)
+            return DenseInt4(
+                kernels.pack_int4(np.asarray(stage.weight), group_size), stage.bias, stage.activation
+            )
         if isinstance(stage, Convolution):
             weight = np.asarray(stage.weight)
             matrix = np.ascontiguousarray(weight.reshape(len(weight), -1).T)
             dense = DenseInt4(kernels.pack_int4(matrix, group_size), stage.bias, stage.activation)
-            return ConvolutionInt4(dense, weight.shape[2:], stage.stride, stage.padding)
+            return ConvolutionInt4(dense, (weight.shape[2], weight.shape[3]), stage.stride, stage.padding)
         return stage
 
     return InferenceModel([int4(stage) for stage in lower(model)])

@@ -4,6 +4,11 @@
 
 enum { CHAINS = 4 }; /* accumulators that hide the latency of an addition */
 
+TT_INLINE float total_of(const vf sum[CHAINS])
+{
+    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+}
+
 TT_INLINE vf add_square(vf sum, vf x, float mean)
 {
     vf d = vf_sub(x, vf_set(mean));
@@ -18,7 +23,7 @@ static float centred_squares(const float *x, size_t n, float mean)
     for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
         TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = add_square(sum[i], vf_load(x + j + i * VF_N), mean);
     for (; j < n; j += VF_N) sum[0] = add_square(sum[0], vf_load_or(x + j, n - j, mean), mean);
-    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
+    return total_of(sum);
 }
 
 static void normalize(const float *x, size_t n, float mean, float scale, float shift, float *y)
@@ -31,17 +36,22 @@ static void normalize(const float *x, size_t n, float mean, float scale, float s
 
 static void centred_sums(const float *dy, const float *x, size_t n, float mean, float sums[2])
 {
-    vf plain[2] = {vf_set(0.0f), vf_set(0.0f)}, along[2] = {vf_set(0.0f), vf_set(0.0f)};
-    for (size_t j = 0; j < n; j += 2 * VF_N)
-        TT_UNROLL for (int i = 0; i < 2; i++) {
-            size_t at = j + (size_t)i * VF_N;
-            if (at >= n) break;
-            vf gradient = vf_load_up_to(dy + at, n - at);
+    vf plain[CHAINS], along[CHAINS];
+    TT_UNROLL for (int i = 0; i < CHAINS; i++) plain[i] = along[i] = vf_set(0.0f);
+    size_t j = 0;
+    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
+        TT_UNROLL for (int i = 0; i < CHAINS; i++) {
+            vf gradient = vf_load(dy + j + i * VF_N);
             plain[i] = vf_add(plain[i], gradient);
-            along[i] = vf_fma(gradient, vf_sub(vf_load_or(x + at, n - at, mean), vf_set(mean)), along[i]);
+            along[i] = vf_fma(gradient, vf_sub(vf_load(x + j + i * VF_N), vf_set(mean)), along[i]);
         }
-    sums[0] = vf_sum(vf_add(plain[0], plain[1]));
-    sums[1] = vf_sum(vf_add(along[0], along[1]));
+    for (; j < n; j += VF_N) {
+        vf gradient = vf_load_up_to(dy + j, n - j);
+        plain[0] = vf_add(plain[0], gradient);
+        along[0] = vf_fma(gradient, vf_sub(vf_load_or(x + j, n - j, mean), vf_set(mean)), along[0]);
+    }
+    sums[0] = total_of(plain);
+    sums[1] = total_of(along);
 }
 
 static void normalize_backward(const float *dy, const float *x, size_t n, float mean, const float factors[3],

@@ -15,14 +15,18 @@ static float largest(const float *x, size_t n)
 TT_INLINE float exponentials(const float *x, size_t n, float top, float *y)
 {
     vf sum[2] = {vf_set(0.0f), vf_set(0.0f)};
-    for (size_t j = 0; j < n; j += 2 * VF_N)
+    size_t j = 0;
+    for (; j + 2 * VF_N <= n; j += 2 * VF_N)
         TT_UNROLL for (int i = 0; i < 2; i++) {
-            size_t at = j + (size_t)i * VF_N;
-            if (at >= n) break;
-            vf e = vf_exp(vf_sub(vf_load_or(x + at, n - at, -INFINITY), vf_set(top)));
-            if (y) vf_store_up_to(y + at, e, n - at);
+            vf e = vf_exp(vf_sub(vf_load(x + j + i * VF_N), vf_set(top)));
+            if (y) vf_store(y + j + i * VF_N, e);
             sum[i] = vf_add(sum[i], e);
         }
+    for (; j < n; j += VF_N) {
+        vf e = vf_exp(vf_sub(vf_load_or(x + j, n - j, -INFINITY), vf_set(top)));
+        if (y) vf_store_up_to(y + j, e, n - j);
+        sum[0] = vf_add(sum[0], e);
+    }
     return vf_sum(vf_add(sum[0], sum[1]));
 }
 
@@ -37,6 +41,11 @@ static float sum_below(const float *x, size_t n, float top)
 
 static void softmax(const float *x, size_t n, float *y)
 {
+    if (n <= VF_N) { /* a row that never leaves its register */
+        vf row = vf_load_or(x, n, -INFINITY), e = vf_exp(vf_sub(row, vf_set(vf_largest(row))));
+        vf_store_up_to(y, vf_mul(e, vf_set(1.0f / vf_sum(e))), n);
+        return;
+    }
     vf scale = vf_set(1.0f / exponentials(x, n, largest(x, n), y));
     for (size_t j = 0; j < n; j += VF_N) vf_store_up_to(y + j, vf_mul(scale, vf_load_up_to(y + j, n - j)), n - j);
 }

@@ -21,18 +21,6 @@ static float sum(const float *x, size_t n)
     return total_of(total);
 }
 
-static float dot(const float *x, const float *y, size_t n)
-{
-    vf total[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_set(0.0f);
-    size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++)
-            total[i] = vf_fma(vf_load(x + j + i * VF_N), vf_load(y + j + i * VF_N), total[i]);
-    for (; j < n; j += VF_N) total[0] = vf_fma(vf_load_up_to(x + j, n - j), vf_load_up_to(y + j, n - j), total[0]);
-    return total_of(total);
-}
-
 static void add(float *y, const float *x, size_t n)
 {
     for (size_t j = 0; j < n; j += VF_N)
@@ -75,7 +63,6 @@ const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
     .run_fma = run_fma,
     .run_read = run_read,
     .sum = sum,
-    .dot = dot,
     .add = add,
     .activation = &TT_FOR_LEVEL(tt_activation),
     .conv = &TT_FOR_LEVEL(tt_conv),

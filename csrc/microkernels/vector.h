@@ -33,12 +33,17 @@ typedef struct {
                       size_t width, float *panel);
     /* y[j] = sum over t of w[t] * image[offsets[t] + j] */
     void (*correlate)(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y);
+    /* dw[t] += sum over (rows, n) of dy[i][j] * image[offsets[t] + i * row_stride + j] */
+    void (*correlate_backward)(const float *dy, size_t rows, size_t n, const float *image, size_t row_stride,
+                               const size_t *offsets, size_t taps, float *dw);
     tt_transpose_function *transpose;
 } tt_conv_kernels;
 
 extern const tt_conv_kernels tt_conv_scalar, tt_conv_avx2, tt_conv_avx512, tt_conv_neon;
 
 /* ---- pool.c: NaN is the largest of all ---- */
+
+enum { TT_POOL_MARGIN = 32 }; /* floats beyond a row that the kernels along it may touch */
 
 typedef struct {
     /* y[j] = the maximum or the sum over i < rows of x[i * row_stride + j]; rows is at least 1 */
@@ -49,10 +54,9 @@ typedef struct {
     void (*mean_along)(const float *x, size_t window, size_t stride, size_t n, float divisor, float *y);
     /* dx[j * stride + s] += dy[j] / divisor for s < window */
     void (*spread_along)(const float *dy, size_t window, size_t stride, size_t n, float divisor, float *dx);
-    /* 2 x 2 windows side by side: dy goes to the first maximum of each, the other three get 0. Returns how many
-     * of the n windows it did. */
-    size_t (*max_pairs_backward)(const float *dy, const float *top, const float *bottom, size_t n, float *dtop,
-                                 float *dbottom);
+    /* 2 x 2 windows side by side: dy goes to the first maximum of each, the other three get 0. */
+    void (*max_pairs_backward)(const float *dy, const float *top, const float *bottom, size_t n, float *dtop,
+                               float *dbottom);
 } tt_pool_kernels;
 
 extern const tt_pool_kernels tt_pool_scalar, tt_pool_avx2, tt_pool_avx512, tt_pool_neon;
@@ -122,7 +126,6 @@ typedef struct {
     double (*run_fma)(size_t iterations);
     float (*run_read)(const float *x, size_t n);
     float (*sum)(const float *x, size_t n);
-    float (*dot)(const float *x, const float *y, size_t n);
     void (*add)(float *y, const float *x, size_t n); /* y += x */
     const tt_activation_kernels *activation;
     const tt_conv_kernels *conv;

@@ -12,6 +12,7 @@
 enum {
     COLUMNS_KEPT = 128 << 10,   /* floats of the patches' gradient at a time: half of L2 */
     MOST_PARTIAL_SUMS = 16,     /* so many workers can share the images in dw */
+    FEW_TAPS = 12,              /* would fill less than half of a panel */
     PARTIAL_SUMS_KEPT = 4 << 20 /* floats */
 };
 
@@ -164,6 +165,34 @@ typedef struct {
     atomic_int status;
 } weight_job;
 
+/* A matrix product would mostly multiply padding: each weight is a dot product of dy with a shifted image. */
+static int is_narrow(const tt_conv2d_shape *shape)
+{
+    size_t taps = shape->channels / shape->groups * shape->kernel_h * shape->kernel_w;
+    return taps <= FEW_TAPS || (shape->groups > 1 && shape->outputs == shape->groups);
+}
+
+/* sums (outputs, taps) += dy (outputs, pixels) @ patches^T, of one group of one image */
+static void correlate_weights(const tt_patches *patches, size_t outputs, const float *dy, const float *image,
+                              float *sums)
+{
+    size_t rows = patches->pixels / patches->run;
+    size_t row_stride = rows > 1 ? patches->pixel_offsets[patches->run] : 0;
+    for (size_t o = 0; o < outputs; o++, dy += patches->pixels, sums += patches->taps)
+        tt_kernels()->vector->conv->correlate_backward(dy, rows, patches->run, image, row_stride,
+                                                       patches->tap_offsets, patches->taps, sums);
+}
+
+static tt_status multiply_weights(const tt_patches *patches, size_t outputs, const float *dy, const float *image,
+                                  float *sums)
+{
+    tt_patch_operand source = {image, patches->pixel_offsets, patches->tap_offsets};
+    tt_matrix a = {dy, patches->pixels, 1};
+    tt_output out = {.c = sums, .row_stride = patches->taps, .accumulate = 1};
+    return tt_matmul_driver(outputs, patches->taps, patches->pixels, tt_rows_of(&a),
+                            tt_columns_of_patches(&source), out);
+}
+
 static void sum_portion(void *context, size_t portion, int worker)
 {
     weight_job *job = context;
@@ -173,32 +202,34 @@ static void sum_portion(void *context, size_t portion, int worker)
     float *image = job->images + (size_t)worker * patches->image_floats;
     float *sums = job->sums + portion * shape->outputs * patches->taps;
     size_t first = portion * job->images_each, end = tt_min(first + job->images_each, shape->batch);
+    memset(sums, 0, shape->outputs * patches->taps * sizeof *sums);
     for (size_t n = first; n < end; n++)
         for (size_t g = 0; g < shape->groups; g++) {
+            const float *dy = job->dy + (n * shape->outputs + g * outputs) * patches->pixels;
+            float *group_sums = sums + g * outputs * patches->taps;
+            tt_status status = TT_OK;
             tt_patches_lay_out(patches, job->x + (n * shape->groups + g) * plane, image);
-            tt_patch_operand source = {image, patches->pixel_offsets, patches->tap_offsets};
-            tt_matrix a = {job->dy + (n * shape->outputs + g * outputs) * patches->pixels, patches->pixels, 1};
-            tt_output out = {.c = sums + g * outputs * patches->taps, .row_stride = patches->taps,
-                             .accumulate = n > first};
-            tt_status status = tt_matmul_driver(outputs, patches->taps, patches->pixels, tt_rows_of(&a),
-                                                tt_columns_of_patches(&source), out);
+            if (is_narrow(shape)) correlate_weights(patches, outputs, dy, image, group_sums);
+            else status = multiply_weights(patches, outputs, dy, image, group_sums);
             if (status != TT_OK) atomic_store(&job->status, status);
         }
 }
 
-/* Adds the portions in order, and brings (row, column, channel) back to (channel, row, column). */
+/* Adds the portions in order, and brings taps (row, column, channel) back to (channel, row, column). */
 static void reduce_output(void *context, size_t o, int worker)
 {
     (void)worker;
     const weight_job *job = context;
-    size_t taps = job->patches.taps, channels = job->patches.channels, kernel = channels ? taps / channels : 0;
-    float *total = job->sums + o * taps;
+    const tt_vector_kernels *vector = tt_kernels()->vector;
+    size_t taps = job->patches.taps, channels = job->patches.channels, kernel = taps / channels;
+    float *total = job->sums + o * taps, *dw = job->dw + o * taps;
     for (size_t portion = 1; portion < job->portions; portion++)
-        tt_kernels()->vector->add(total, total + portion * job->patches.shape->outputs * taps, taps);
-    tt_kernels()->vector->conv->transpose(kernel, channels, total, channels, job->dw + o * taps, kernel, kernel);
+        vector->add(total, total + portion * job->patches.shape->outputs * taps, taps);
+    if (job->patches.layout == TT_PLANAR) memcpy(dw, total, taps * sizeof *dw);
+    else vector->conv->transpose(kernel, channels, total, channels, dw, kernel, kernel);
 }
 
-static tt_status multiply_weights(weight_job *job)
+static tt_status sum_images(weight_job *job)
 {
     const tt_conv2d_shape *shape = job->patches.shape;
     size_t floats = shape->outputs * job->patches.taps;
@@ -216,48 +247,14 @@ static tt_status multiply_weights(weight_job *job)
     return (tt_status)atomic_load(&job->status);
 }
 
-/* One output to a group: each weight is a dot product of dy with a shifted image. */
-static void correlate_weights(void *context, size_t g, int worker)
-{
-    const weight_job *job = context;
-    const tt_patches *patches = &job->patches;
-    const tt_conv2d_shape *shape = patches->shape;
-    const tt_vector_kernels *vector = tt_kernels()->vector;
-    size_t plane = patches->channels * shape->height * shape->width;
-    float *image = job->images + (size_t)worker * patches->image_floats, *dw = job->dw + g * patches->taps;
-    memset(dw, 0, patches->taps * sizeof *dw);
-    for (size_t n = 0; n < shape->batch; n++) {
-        tt_patches_lay_out(patches, job->x + (n * shape->groups + g) * plane, image);
-        const float *dy = job->dy + (n * shape->groups + g) * patches->pixels;
-        for (size_t t = 0; t < patches->taps; t++)
-            for (size_t p = 0; p < patches->pixels; p += patches->run)
-                dw[t] += vector->dot(dy + p, image + patches->tap_offsets[t] + patches->pixel_offsets[p],
-                                     patches->run);
-    }
-}
-
-static tt_status correlate_all_weights(weight_job *job)
-{
-    const tt_conv2d_shape *shape = job->patches.shape;
-    int workers = tt_workers_for(tt_conv2d_operations(shape));
-    job->images = tt_scratch_acquire((size_t)workers * job->patches.image_floats * sizeof(float));
-    if (!job->images) return TT_OUT_OF_MEMORY;
-    tt_parallel_for(workers, shape->groups, correlate_weights, job);
-    tt_scratch_release(job->images);
-    return TT_OK;
-}
-
 static tt_status weight_gradient(const tt_conv2d_shape *shape, const float *dy, const float *x, float *dw)
 {
     weight_job job = {.dy = dy, .x = x, .dw = dw};
-    int depthwise = shape->groups > 1 && shape->outputs == shape->groups;
-    tt_status status = tt_patches_begin(&job.patches, shape, depthwise ? TT_PLANAR : TT_INTERLEAVED);
+    tt_status status = tt_patches_begin(&job.patches, shape, is_narrow(shape) ? TT_PLANAR : TT_INTERLEAVED);
     if (status != TT_OK) return status;
     size_t floats = shape->outputs * job.patches.taps;
-    if (floats && shape->batch == 0)
-        memset(dw, 0, floats * sizeof *dw);
-    else if (floats)
-        status = depthwise ? correlate_all_weights(&job) : multiply_weights(&job);
+    if (floats && shape->batch == 0) memset(dw, 0, floats * sizeof *dw);
+    else if (floats) status = sum_images(&job);
     tt_patches_end(&job.patches);
     return status;
 }

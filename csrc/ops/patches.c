@@ -78,16 +78,30 @@ void tt_patches_end(tt_patches *patches) { tt_scratch_release(patches->tap_offse
 
 /* ---- the image ---- */
 
+/* Columns that are a stride apart become neighbours. */
 static void lay_out_row(const tt_patches *patches, const float *x, float *row)
 {
     size_t width = patches->shape->width, left = patches->shape->pad_w, stride = patches->shape->stride_w;
+    size_t phase = patches->columns / stride;
     memset(row, 0, patches->columns * sizeof *row);
     if (stride == 1) {
         memcpy(row + left, x, width * sizeof *row);
         return;
     }
+    for (size_t first = 0; first < tt_min(stride, width); first++) {
+        float *to = row + (left + first) % stride * phase + (left + first) / stride;
+        for (size_t j = first; j < width; j += stride) *to++ = x[j];
+    }
+}
+
+static void take_back_row(const tt_patches *patches, const float *row, float *x)
+{
+    size_t width = patches->shape->width, left = patches->shape->pad_w, stride = patches->shape->stride_w;
     size_t phase = patches->columns / stride;
-    for (size_t j = 0; j < width; j++) row[(left + j) % stride * phase + (left + j) / stride] = x[j];
+    for (size_t first = 0; first < tt_min(stride, width); first++) {
+        const float *from = row + (left + first) % stride * phase + (left + first) / stride;
+        for (size_t j = first; j < width; j += stride) x[j] = *from++;
+    }
 }
 
 static void lay_out_planes(const tt_patches *patches, const float *x, float *image)
@@ -126,12 +140,9 @@ void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
 void tt_patches_take_back(const tt_patches *patches, const float *image, float *x)
 {
     const tt_conv2d_shape *shape = patches->shape;
-    size_t left = shape->pad_w, stride = shape->stride_w, phase = patches->columns / stride;
     for (size_t c = 0; c < patches->channels; c++)
-        for (size_t i = 0; i < shape->height; i++, x += shape->width) {
-            const float *row = image + (c * patches->rows + shape->pad_h + i) * patches->columns;
-            for (size_t j = 0; j < shape->width; j++) x[j] = row[(left + j) % stride * phase + (left + j) / stride];
-        }
+        for (size_t i = 0; i < shape->height; i++, x += shape->width)
+            take_back_row(patches, image + (c * patches->rows + shape->pad_h + i) * patches->columns, x);
 }
 
 /* ---- the operand ---- */

@@ -50,16 +50,31 @@ static void pool_planes(void *context, size_t first, size_t end, int worker)
 
 /* ---- backward ---- */
 
-static void max_window_backward(const tt_pool2d_shape *shape, const float *x, size_t i, size_t j, float dy,
+/* An integer that orders floats as pooling does: NaN above all, and the two zeros equal. */
+static int32_t rank_of(float x)
+{
+    int32_t bits;
+    x += 0.0f; /* -0 becomes 0 */
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) return INT32_MAX;
+    uint32_t if_negative = 0u - (uint32_t)(bits < 0);
+    return bits ^ (int32_t)(if_negative >> 1);
+}
+
+/* Integers, since their comparison is a conditional move: which element is the largest, no branch can predict. */
+static void max_window_backward(const tt_pool2d_shape *shape, const float *x, tt_span rows, size_t j, float dy,
                                 float *dx)
 {
-    tt_span rows = tt_covered_rows(shape, i), columns = tt_covered_columns(shape, j);
+    tt_span columns = tt_covered_columns(shape, j);
     if (rows.first == rows.end || columns.first == columns.end) return;
     size_t place = rows.first * shape->width + columns.first;
+    int32_t best = rank_of(x[place]);
     for (size_t r = rows.first; r < rows.end; r++)
         for (size_t s = columns.first; s < columns.end; s++) {
-            float value = x[r * shape->width + s], best = x[place];
-            if (value > best || (value != value && best == best)) place = r * shape->width + s;
+            size_t here = r * shape->width + s;
+            int32_t rank = rank_of(x[here]);
+            place = rank > best ? here : place;
+            best = rank > best ? rank : best;
         }
     dx[place] += dy;
 }
@@ -71,9 +86,12 @@ static void max_plane_backward(const tt_pool2d_shape *shape, const float *dy, co
                 shape->pad_h == 0 && shape->pad_w == 0;
     memset(dx, 0, shape->height * shape->width * sizeof *dx);
     for (size_t i = 0; i < shape->out_h; i++, dy += shape->out_w) {
-        size_t j = 0, top = 2 * i * shape->width, bottom = top + shape->width;
-        if (pairs) j = kernels->max_pairs_backward(dy, x + top, x + bottom, shape->out_w, dx + top, dx + bottom);
-        for (; j < shape->out_w; j++) max_window_backward(shape, x, i, j, dy[j], dx);
+        tt_span rows = tt_covered_rows(shape, i);
+        size_t top = rows.first * shape->width, bottom = top + shape->width;
+        if (pairs)
+            kernels->max_pairs_backward(dy, x + top, x + bottom, shape->out_w, dx + top, dx + bottom);
+        else
+            for (size_t j = 0; j < shape->out_w; j++) max_window_backward(shape, x, rows, j, dy[j], dx);
     }
 }
 
@@ -115,7 +133,7 @@ static tt_status over_planes(pool_job *job, tt_rows_task *task)
     const tt_pool2d_shape *shape = job->shape;
     double operations = tt_pool2d_operations(shape);
     int workers = tt_workers_for((double)shape->planes * operations);
-    job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w, 16);
+    job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w + TT_POOL_MARGIN, 16);
     job->rows = tt_scratch_acquire((size_t)workers * job->row_floats * sizeof(float));
     if (!job->rows) return TT_OUT_OF_MEMORY;
     tt_for_rows(shape->planes, operations, task, job);

@@ -1,74 +1,4 @@
-#include "python/args.h"
-
-/* sh, sw, ph, pw, dh, dw, groups */
-static int next_window(tt_args *args, tt_conv2d_shape *shape)
-{
-    return tt_next_size(args, "stride_h", 1, &shape->stride_h) < 0 ||
-                   tt_next_size(args, "stride_w", 1, &shape->stride_w) < 0 ||
-                   tt_next_size(args, "padding_h", 0, &shape->pad_h) < 0 ||
-                   tt_next_size(args, "padding_w", 0, &shape->pad_w) < 0 ||
-                   tt_next_size(args, "dilation_h", 1, &shape->dilation_h) < 0 ||
-                   tt_next_size(args, "dilation_w", 1, &shape->dilation_w) < 0 ||
-                   tt_next_size(args, "groups", 1, &shape->groups) < 0
-               ? -1
-               : 0;
-}
-
-static int check_groups(const tt_args *args, size_t outputs, size_t groups)
-{
-    if (groups > 0 && outputs % groups == 0) return 0;
-    PyErr_Format(PyExc_ValueError, "%s: w has %zu output channels, which do not divide into groups = %zu",
-                 args->function, outputs, groups);
-    return -1;
-}
-
-/* The size of the output along one axis. */
-static int output_size(const tt_args *args, const char *axis, size_t size, size_t pad, size_t kernel,
-                       size_t dilation, size_t stride, size_t *out)
-{
-    const size_t most = (size_t)PY_SSIZE_T_MAX / 4;
-    if (kernel < 1) {
-        PyErr_Format(PyExc_ValueError, "%s: w has a kernel of %s 0, must be at least 1", args->function, axis);
-        return -1;
-    }
-    if (pad > most || (kernel > 1 && dilation > most / (kernel - 1))) {
-        PyErr_Format(PyExc_ValueError, "%s: padding and dilation are too large for the %s", args->function, axis);
-        return -1;
-    }
-    size_t padded = size + 2 * pad, span = dilation * (kernel - 1) + 1;
-    if (span > padded) {
-        PyErr_Format(PyExc_ValueError,
-                     "%s: w spans %zu in %s (kernel %zu, dilation %zu), more than x with its padding: %zu + 2 * %zu",
-                     args->function, span, axis, kernel, dilation, size, pad);
-        return -1;
-    }
-    *out = (padded - span) / stride + 1;
-    return 0;
-}
-
-/* Completes a shape that knows its window, with x (N, C, H, W) and w (o, i, kh, kw). */
-static int complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
-                          size_t kh, size_t kw)
-{
-    shape->batch = TT_DIM(x, 0);
-    shape->channels = TT_DIM(x, 1);
-    shape->height = TT_DIM(x, 2);
-    shape->width = TT_DIM(x, 3);
-    shape->outputs = o;
-    shape->kernel_h = kh;
-    shape->kernel_w = kw;
-    if (check_groups(args, o, shape->groups) < 0) return -1;
-    if (shape->channels % shape->groups || shape->channels / shape->groups != i) {
-        PyErr_Format(PyExc_ValueError, "%s: x has %zu channels, but w reads %zu in each of %zu group(s)",
-                     args->function, shape->channels, i, shape->groups);
-        return -1;
-    }
-    if (output_size(args, "height", shape->height, shape->pad_h, kh, shape->dilation_h, shape->stride_h,
-                    &shape->out_h) < 0)
-        return -1;
-    return output_size(args, "width", shape->width, shape->pad_w, kw, shape->dilation_w, shape->stride_w,
-                       &shape->out_w);
-}
+#include "python/window.h"
 
 static PyArrayObject *new_output(const tt_conv2d_shape *shape)
 {
@@ -108,9 +38,9 @@ static PyObject *conv2d(PyObject *module, PyObject *const *values, Py_ssize_t co
     if (tt_args_begin(&args, "conv2d", values, count, 11) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
         !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) ||
-        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||
         tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
-        complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
+        tt_complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
         return NULL;
     return apply_conv2d(&args, &shape, x, TT_F32(w), NULL, bias, activation);
 }
@@ -134,10 +64,10 @@ static PyObject *conv2d_backward(PyObject *module, PyObject *const *values, Py_s
     if (tt_args_begin(&args, "conv2d_backward", values, count, 13) < 0 ||
         !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
-        !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) || next_window(&args, &shape) < 0 ||
+        !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) || tt_next_window(&args, &shape) < 0 ||
         tt_next_bool(&args, "need_dx", &need_dx) < 0 || tt_next_bool(&args, "need_dw", &need_dw) < 0 ||
         tt_next_bool(&args, "need_db", &need_db) < 0 ||
-        complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
+        tt_complete_shape(&args, &shape, x, TT_DIM(w, 0), TT_DIM(w, 1), TT_DIM(w, 2), TT_DIM(w, 3)) < 0)
         return NULL;
     size_t dims[4] = {shape.batch, shape.outputs, shape.out_h, shape.out_w};
     npy_intp outputs = (npy_intp)shape.outputs;
@@ -167,7 +97,7 @@ static PyObject *pack_conv2d(PyObject *module, PyObject *const *values, Py_ssize
     size_t groups;
     if (tt_args_begin(&args, "pack_conv2d", values, count, 2) < 0 ||
         !(w = tt_next_array(&args, "w", NPY_FLOAT32, 4, 4)) || tt_next_size(&args, "groups", 1, &groups) < 0 ||
-        check_groups(&args, TT_DIM(w, 0), groups) < 0)
+        tt_check_groups(&args, TT_DIM(w, 0), groups) < 0)
         return NULL;
     size_t outputs = TT_DIM(w, 0), taps = TT_DIM(w, 1) * TT_DIM(w, 2) * TT_DIM(w, 3);
     npy_intp bytes = (npy_intp)(tt_conv2d_packed_size_f32(outputs, taps, groups) * sizeof(float));
@@ -199,7 +129,7 @@ static PyArrayObject *next_packed(tt_args *args, size_t *dims)
 
 static int check_packed(const tt_args *args, PyArrayObject *packed, const size_t *dims, size_t groups)
 {
-    if (check_groups(args, dims[0], groups) < 0) return -1;
+    if (tt_check_groups(args, dims[0], groups) < 0) return -1;
     size_t bytes = tt_conv2d_packed_size_f32(dims[0], dims[1] * dims[2] * dims[3], groups) * sizeof(float);
     return tt_expect_size(args, "packed", "bytes", (size_t)PyArray_SIZE(packed), bytes);
 }
@@ -232,9 +162,9 @@ static PyObject *conv2d_packed(PyObject *module, PyObject *const *values, Py_ssi
     int activation;
     if (tt_args_begin(&args, "conv2d_packed", values, count, 15) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || !(packed = next_packed(&args, dims)) ||
-        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||
         tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
-        complete_shape(&args, &shape, x, dims[0], dims[1], dims[2], dims[3]) < 0 ||
+        tt_complete_shape(&args, &shape, x, dims[0], dims[1], dims[2], dims[3]) < 0 ||
         check_packed(&args, packed, dims, shape.groups) < 0)
         return NULL;
     return apply_conv2d(&args, &shape, x, NULL, TT_F32(packed), bias, activation);
@@ -252,9 +182,9 @@ static PyObject *sparse_conv2d(PyObject *module, PyObject *const *values, Py_ssi
     if (tt_args_begin(&args, "sparse_conv2d", values, count, 18) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || tt_next_size(&args, "kernel_h", 1, &kh) < 0 ||
         tt_next_size(&args, "kernel_w", 1, &kw) < 0 ||
-        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || next_window(&args, &shape) < 0 ||
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||
         tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
-        complete_shape(&args, &shape, x, w.m, TT_DIM(x, 1), kh, kw) < 0)
+        tt_complete_shape(&args, &shape, x, w.m, TT_DIM(x, 1), kh, kw) < 0)
         return NULL;
     if (shape.groups != 1 || w.k / kh / kw != shape.channels || w.k != shape.channels * kh * kw) {
         PyErr_Format(PyExc_ValueError, "%s: w reads %zu values for each output, but x has %zu channels and the kernel "

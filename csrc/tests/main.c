@@ -36,6 +36,7 @@ int main(int count, char **arguments)
             tt_set_num_threads(threads);
             test_matmul();
             test_lessons();
+            test_quantized();
             test_sparse();
             test_attention();
         }

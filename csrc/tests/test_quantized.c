@@ -1,11 +1,9 @@
-/* INT8 and INT4 against the plain sums that define them, on every level this machine has. Needs no Python:
- *   cc -std=c11 -Icsrc csrc/tests/test_quantized.c <objects of runtime, ops and microkernels> -lm -pthread */
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+/* INT8 and INT4 against the plain sums that define them, over random shapes. */
+#include "tests/test.h"
 #include "tinytorch.h"
+
+#include <math.h>
+#include <string.h>
 
 static uint32_t state = 1;
 
@@ -21,8 +19,8 @@ static float random_float(void) { return (float)random_bits() / 2147483648.0f - 
 
 static void *allocate(size_t bytes) /* exactly so many, so that a sanitizer sees every byte too far */
 {
-    void *memory = malloc(bytes ? bytes : 1);
-    if (!memory) abort();
+    void *memory = malloc(bytes + !bytes);
+    CHECK(memory, "out of memory");
     return memory;
 }
 
@@ -43,12 +41,6 @@ static float *random_floats(size_t n, float low, float high)
 
 static int value(const uint8_t *x, size_t i, int is_signed) { return is_signed ? (int8_t)x[i] : x[i]; }
 
-static void fail(const char *what, size_t i)
-{
-    fprintf(stderr, "%s: %s differs at %zu\n", tt_level_name(), what, i);
-    exit(1);
-}
-
 /* What the requantization of tinytorch.h yields, element by element. */
 static int requantize(int32_t sum, float scale, float bias, const tt_result *result)
 {
@@ -66,11 +58,11 @@ static void check_matmul(void)
     int is_signed = (int)random_below(2);
     uint8_t *a = random_bytes(m * k), *b = random_bytes(k * n);
     int32_t *c = allocate(m * n * sizeof *c);
-    if (tt_matmul_int8(m, n, k, a, is_signed, (int8_t *)b, c) != TT_OK) fail("status of matmul", 0);
+    CHECK(tt_matmul_int8(m, n, k, a, is_signed, (int8_t *)b, c) == TT_OK, "memory");
     for (size_t i = 0; i < m * n; i++) {
         int32_t sum = 0;
         for (size_t d = 0; d < k; d++) sum += value(a, i / n * k + d, is_signed) * (int8_t)b[d * n + i % n];
-        if (sum != c[i]) fail("matmul", i);
+        CHECK(c[i] == sum, "matmul of %d x %d x %d, element %d", (int)m, (int)k, (int)n, (int)i);
     }
     free(a), free(b), free(c);
 }
@@ -103,10 +95,10 @@ static void check_conv2d(void)
                         .scale = 0.3f, .y = y};
     result.zero_point = (int)random_below(256) - (result.type == TT_INT8 ? 128 : 0);
 
-    if (tt_conv2d_pack_int8(&s, (int8_t *)w, packed) != TT_OK) fail("status of packing", 0);
-    if (tt_conv2d_unpack_int8(&s, packed, (int8_t *)back) != TT_OK) fail("status of unpacking", 0);
-    if (memcmp(w, back, s.outputs * taps) != 0) fail("unpacked weights", 0);
-    if (tt_conv2d_int8(&s, x, packed, scale, bias, result) != TT_OK) fail("status of conv2d", 0);
+    CHECK(tt_conv2d_pack_int8(&s, (int8_t *)w, packed) == TT_OK, "memory");
+    CHECK(tt_conv2d_unpack_int8(&s, packed, (int8_t *)back) == TT_OK, "memory");
+    CHECK(memcmp(w, back, s.outputs * taps) == 0, "unpacked weights");
+    CHECK(tt_conv2d_int8(&s, x, packed, scale, bias, result) == TT_OK, "memory");
     for (size_t i = 0; i < size; i++) {
         size_t o = i / pixels % s.outputs, image = i / pixels / s.outputs, group = o / (s.outputs / groups);
         int32_t sum = 0;
@@ -119,7 +111,7 @@ static void check_conv2d(void)
             sum += (value(x.data, at, x.is_signed) - x.zero_point) * (int8_t)w[o * taps + t];
         }
         int expected = requantize(sum, x.scale * scale[o], bias[o], &result);
-        if (value(y, i, result.type == TT_INT8) != expected) fail("conv2d", i);
+        CHECK(value(y, i, result.type == TT_INT8) == expected, "convolution, element %d", (int)i);
     }
     free((void *)x.data), free(w), free(back), free(y), free(packed), free(scale), free(bias);
 }
@@ -133,13 +125,13 @@ static void check_linear(void)
     float *y = allocate(m * n * sizeof *y);
     tt_result result = {.type = TT_FLOAT32, .activation = TT_RELU, .y = y};
     tt_pack_int8(k, n, (int8_t *)w, packed);
-    if (tt_linear_int8(m, n, k, x, packed, scale, bias, result) != TT_OK) fail("status of linear", 0);
+    CHECK(tt_linear_int8(m, n, k, x, packed, scale, bias, result) == TT_OK, "memory");
     for (size_t i = 0; i < m * n; i++) {
         int32_t sum = 0;
         for (size_t d = 0; d < k; d++)
             sum += (value(x.data, i / n * k + d, x.is_signed) - x.zero_point) * (int8_t)w[d * n + i % n];
         float expected = (float)sum * (x.scale * scale[i % n]) + bias[i % n];
-        if (y[i] != (expected > 0 ? expected : 0)) fail("linear", i);
+        CHECK(y[i] == (expected > 0 ? expected : 0), "linear of %d x %d x %d, element %d", (int)m, (int)k, (int)n, (int)i);
     }
     free((void *)x.data), free(w), free(packed), free(scale), free(bias), free(y);
 }
@@ -150,33 +142,27 @@ static void check_int4(void)
     float *x = random_floats(m * k, -1.0f, 1.0f), *w = random_floats(k * n, -1.0f, 1.0f);
     float *bias = random_floats(n, -1.0f, 1.0f), *y = allocate(m * n * sizeof *y);
     uint8_t *packed = allocate(tt_packed_bytes_int4(k, n, group));
-    if (tt_pack_int4(k, n, group, w, packed) != TT_OK) fail("status of packing", 0);
+    CHECK(tt_pack_int4(k, n, group, w, packed) == TT_OK, "memory");
     tt_unpack_int4(k, n, group, packed, w);
-    if (tt_linear_int4(m, n, k, group, x, packed, bias, y) != TT_OK) fail("status of linear_int4", 0);
+    CHECK(tt_linear_int4(m, n, k, group, x, packed, bias, y) == TT_OK, "memory");
     for (size_t i = 0; i < m * n; i++) {
         double sum = bias[i % n], weights = 0;
         for (size_t d = 0; d < k; d++) {
             sum += (double)x[i / n * k + d] * w[d * n + i % n];
             weights += fabs(w[d * n + i % n]);
         }
-        if (!(fabs(y[i] - sum) <= weights / 254 + 1e-4)) fail("linear_int4", i); /* |x| is at most 1 */
+        /* |x| is at most 1 */
+            CHECK(fabs(y[i] - sum) <= weights / 254 + 1e-4, "INT4 linear of %d x %d x %d, element %d", (int)m, (int)k, (int)n, (int)i);
     }
     free(x), free(w), free(bias), free(y), free(packed);
 }
 
-int main(int count, char **arguments)
+void test_quantized(void)
 {
-    int rounds = count > 1 ? atoi(arguments[1]) : 200;
-    for (const char *const *level = tt_available_levels(); *level; level++) {
-        tt_select_level(*level);
-        for (int round = 0; round < rounds; round++) {
-            tt_set_num_threads(1 + round % 3);
-            check_matmul();
-            check_linear();
-            check_conv2d();
-            check_int4();
-        }
-        printf("%s: %d rounds\n", *level, rounds);
+    for (int round = 0; round < 20; round++) {
+        check_matmul();
+        check_linear();
+        check_conv2d();
+        check_int4();
     }
-    return 0;
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tinytorch import kernels
+
 from .common import randn, whole
 
 pytestmark = pytest.mark.kernel
@@ -38,7 +39,9 @@ def test_float64_and_empty_batches():
     weight = randn(4, 2, 3, 3)
     sparse = kernels.SparseMatrix.from_dense(weight.reshape(4, -1))
     image = randn(2, 2, 6, 6).astype(np.float64)
-    np.testing.assert_allclose(kernels.sparse_conv2d(image, sparse, 3), kernels.conv2d(image, weight.astype(np.float64)))
+    np.testing.assert_allclose(
+        kernels.sparse_conv2d(image, sparse, 3), kernels.conv2d(image, weight.astype(np.float64))
+    )
     assert kernels.sparse_conv2d(randn(0, 2, 6, 6), sparse, 3).shape == (0, 4, 4, 4)
 
 

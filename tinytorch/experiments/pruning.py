@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,7 @@ SECONDS = {"quick": 10, "normal": 75, "thorough": 300}
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 BLOCKS = {1: "single weights", 4: "4×1 blocks"}
 SHOWN = 0.95  # the sparsity of the summary and the pictures
-FINE_TUNING_LR = 1e-3
+TRAINING_SHARE = {"MLP": 0.3, "CNN": 0.4}  # of the time that the experiment takes
 LAYER, COLUMNS = 1024, 256  # the single layer that is raced: LAYER × LAYER, times COLUMNS samples
 
 
@@ -76,7 +77,9 @@ def measure(section: Section, context: Context) -> None:
 
 def _sparse_layer(sparsity: float, block: int, size: int = LAYER) -> kernels.SparseMatrix:
     weight = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
-    return kernels.SparseMatrix.from_dense(weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1))
+    return kernels.SparseMatrix.from_dense(
+        weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1)
+    )
 
 
 def _single_layer(section: Section, context: Context) -> None:
@@ -84,7 +87,9 @@ def _single_layer(section: Section, context: Context) -> None:
     x = np.random.default_rng(1).standard_normal((LAYER, COLUMNS), dtype=np.float32)
     weight = np.random.default_rng(0).standard_normal((LAYER, LAYER), dtype=np.float32)
     out = np.empty((LAYER, COLUMNS), np.float32)
-    sparsities = context.choose([0.5, 0.9, 0.95], [0.3, *SPARSITIES], [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98])
+    sparsities = context.choose(
+        [0.5, 0.9, 0.95], [0.3, *SPARSITIES], [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98]
+    )
     table = Table(
         f"A {LAYER} × {LAYER} layer times {COLUMNS} columns, one thread: sparse against our dense kernel",
         ["weights removed", *BLOCKS.values()],
@@ -95,8 +100,11 @@ def _single_layer(section: Section, context: Context) -> None:
         found = {
             block: context.breakeven(
                 lambda sparsity: lambda: kernels.matmul(weight, x, out=out),
-                lambda sparsity, block=block: _sparse_call(sparsity, block, x),
-                sparsities, unit="% removed", scale="linear", step=0.01,
+                partial(_sparse_call, block, x),
+                sparsities,
+                unit="% removed",
+                scale="linear",
+                step=0.01,
             )  # fmt: skip
             for block in BLOCKS
         }
@@ -115,13 +123,24 @@ def _single_layer(section: Section, context: Context) -> None:
         for block in BLOCKS
     ]  # fmt: skip
     section.figures.append(
-        Chart("A sparse layer against the dense one", "% of weights removed", "times as fast", series, y_scale="log", level=1.0)
+        Chart(
+            "A sparse layer against the dense one",
+            "% of weights removed",
+            "times as fast",
+            series,
+            y_scale="log",
+            level=1.0,
+        )
     )
     for block, result in found.items():
-        pays = result.answer.scaled(100, "% removed") if isinstance(result.answer, Measured) else result.answer
+        pays = (
+            result.answer.scaled(100, "% removed") if isinstance(result.answer, Measured) else result.answer
+        )
         section.summaries.append(
             Summary(
-                f"sparse layer in {BLOCKS[block]}, {100 * SHOWN:g} % removed", ratios[block][SHOWN], pays_from=pays,
+                f"sparse layer in {BLOCKS[block]}, {100 * SHOWN:g} % removed",
+                ratios[block][SHOWN],
+                pays_from=pays,
                 hurts_when="too few zeros: the look-ups cost more than the skipped products",
             )  # fmt: skip
         )
@@ -133,7 +152,7 @@ def _single_layer(section: Section, context: Context) -> None:
     )
 
 
-def _sparse_call(sparsity: float, block: int, x: np.ndarray) -> Callable[[], object]:
+def _sparse_call(block: int, x: np.ndarray, sparsity: float) -> Callable[[], object]:
     w = _sparse_layer(sparsity, block)
     return lambda: kernels.sparse_matmul(w, x)
 
@@ -141,37 +160,66 @@ def _sparse_call(sparsity: float, block: int, x: np.ndarray) -> Callable[[], obj
 # --- whole networks -----------------------------------------------------------------------------------------
 
 
-def _pruned(classifier: trained.Classifier, sparsity: float, block: int, epochs: int) -> Layer:
-    """A pruned copy, fine-tuned for some epochs with the removed weights held at zero."""
+def _pruned_at_once(classifier: trained.Classifier, sparsity: float, block: int) -> Layer:
+    """A copy of the trained network, pruned and left as it is."""
     model = copy.deepcopy(classifier.model)
-    masks = prune(model, sparsity, block=block)
-    if epochs:
-        optimizer = masks.wrap(Adam(model.parameters(), lr=FINE_TUNING_LR))
-        trained.fit(model, classifier.data, epochs=epochs, seed=classifier.seed, lr=FINE_TUNING_LR, optimizer=optimizer)
+    prune(model, sparsity, block=block)
     return model
 
 
-def _fine_tuned(context: Context, name: str, classifier: trained.Classifier, sparsity: float, block: int) -> Layer:
-    epochs = context.choose(1, 3, 6) if name == "CNN" else context.choose(3, 8, 15)
-    settings = {"seed": classifier.seed, "sparsity": sparsity, "block": block, "epochs": epochs}
-    state = context.trained(
-        f"pruned-{name.lower()}",
-        lambda: _pruned(classifier, sparsity, block, epochs).state_dict(),
-        **settings,
-        effort=context.effort,
-    )
-    model = copy.deepcopy(classifier.model)
-    model.load_state_dict(state)
-    model.eval()
-    return model
+def _fine_tuned(
+    context: Context, name: str, classifier: trained.Classifier, block: int
+) -> dict[float, Layer]:
+    """The network at each sparsity: pruned a step further each time, then trained on with the zeros held."""
+    steps = _sparsities(context)
+    epochs = context.choose(1, 1, 4) if name == "CNN" else context.choose(4, 8, 15)
+
+    def train() -> dict[str, np.ndarray]:
+        model, states = copy.deepcopy(classifier.model), {}
+        for sparsity in steps:
+            masks = prune(model, sparsity, block=block)
+            optimizer = masks.wrap(Adam(model.parameters(), lr=trained.LEARNING_RATE))
+            trained.fit(model, classifier.data, epochs=epochs, optimizer=optimizer)
+            states.update({f"{sparsity} {key}": value for key, value in model.state_dict().items()})
+        return states
+
+    states = context.trained(
+        f"pruned-{name.lower()}", train, seed=classifier.data.seed, block=block, epochs=epochs, steps=steps,
+        folds=context.thorough,
+    )  # fmt: skip
+    models = {}
+    for sparsity in steps:
+        prefix = f"{sparsity} "
+        models[sparsity] = copy.deepcopy(classifier.model)
+        models[sparsity].load_state_dict(
+            {key.removeprefix(prefix): value for key, value in states.items() if key.startswith(prefix)}
+        )
+    return models
+
+
+def _sparsities(context: Context) -> tuple[float, ...]:
+    return context.choose((0.8, SHOWN), SPARSITIES, SPARSITIES)
 
 
 def _network(
-    section: Section, context: Context, name: str, example: str, classifiers: list[trained.Classifier], start: float
+    section: Section,
+    context: Context,
+    name: str,
+    example: str,
+    classifiers: list[trained.Classifier],
+    start: float,
 ) -> None:
     table = Table(
-        f"{name} ({example}) on digits at 32 × 32, pruned",
-        ["weights removed", "in", "points lost at once", "after fine-tuning", "fewer parameters", "fewer bytes", "speed"],
+        f"{name} ({example}) on digits at 32 × 32, pruned step by step",
+        [
+            "weights removed",
+            "in",
+            "points lost, pruned at once",
+            "points lost, fine-tuned",
+            "fewer parameters",
+            "fewer bytes",
+            "speed",
+        ],
         note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights over those left. Bytes: "
         f"float32 parameters over what the sparse network holds, indices included. Speed: batch 64, {context.threads} threads, "
         "against the dense network, folded and packed.",
@@ -179,35 +227,47 @@ def _network(
     dense_hits = np.concatenate([trained.float_correct(c) for c in classifiers])
     dense = optimize(classifiers[0].model)
     images = np.ascontiguousarray(classifiers[0].data.test_images[:64])
-    sparsities = context.choose([SHOWN], SPARSITIES, SPARSITIES)
+    sparsities = _sparsities(context)
     curves: dict[str, list[Measured]] = {}
-    for i, sparsity in enumerate(sparsities):
-        for j, block in enumerate(BLOCKS):
-            share = (i + j / 2) / len(sparsities)
-            context.progress(start + (0.3 if name == "MLP" else 0.4) * share, f"{name}, {100 * sparsity:g} % removed")
-            tuned = [_fine_tuned(context, name, c, sparsity, block) for c in classifiers]
-            at_once = _loss(dense_hits, [_pruned(c, sparsity, block, 0) for c in classifiers], classifiers, context)
-            after = _loss(dense_hits, tuned, classifiers, context)
-            sparse = sparsify(tuned[0], block=block)
-            race = context.race(lambda: dense(images), lambda sparse=sparse: sparse(images), names=("dense", "sparse"))
-            section.samples[f"{name}, {sparsity}, {BLOCKS[block]}"] = race
-            by_parameters, by_bytes = _compression(tuned[0], sparse)
-            table.add(f"{100 * sparsity:g} %", BLOCKS[block], at_once, after, by_parameters, by_bytes, race.ratio)
-            curves.setdefault(f"{BLOCKS[block]}, at once", []).append(at_once)
-            curves.setdefault(f"{BLOCKS[block]}, fine-tuned", []).append(after)
+    for i, (block, label) in enumerate(BLOCKS.items()):
+        tuned = []
+        for j, classifier in enumerate(classifiers):
+            share = (i + j / len(classifiers)) / len(BLOCKS)
+            context.progress(start + TRAINING_SHARE[name] * share, f"fine-tuning the {name} in {label}")
+            tuned.append(_fine_tuned(context, name, classifier, block))
+        for sparsity in sparsities:
+            at_once = _loss(
+                dense_hits, [_pruned_at_once(c, sparsity, block) for c in classifiers], classifiers, context
+            )
+            after = _loss(dense_hits, [models[sparsity] for models in tuned], classifiers, context)
+            sparse = sparsify(tuned[0][sparsity], block=block)
+            race = context.race(partial(dense, images), partial(sparse, images), names=("dense", "sparse"))
+            section.samples[f"{name}, {sparsity}, {label}"] = race
+            by_parameters, by_bytes = _compression(tuned[0][sparsity], sparse)
+            table.add(f"{100 * sparsity:g} %", label, at_once, after, by_parameters, by_bytes, race.ratio)
+            curves.setdefault(f"{label}, at once", []).append(at_once)
+            curves.setdefault(f"{label}, fine-tuned", []).append(after)
             if sparsity == SHOWN:
                 section.summaries.append(
                     Summary(
-                        f"{name}, {100 * sparsity:g} % pruned in {BLOCKS[block]}, fine-tuned", race.ratio, by_bytes, after,
+                        f"{name}, {100 * sparsity:g} % pruned in {label}, fine-tuned",
+                        race.ratio,
+                        by_bytes,
+                        after,
                         hurts_when="the network has few weights to spare, or too few go for the sparse kernel to pay",
                     )  # fmt: skip
                 )
     section.tables.append(table)
     if len(sparsities) > 1:
-        x = [100 * s for s in sparsities]
+        x = [100 * sparsity for sparsity in sparsities]
         section.figures.append(
-            Chart(f"{name}: accuracy lost", "% of weights removed", "points lost",
-                  [Series.of(label, x, values) for label, values in curves.items()], level=0.0)  # fmt: skip
+            Chart(
+                f"{name}: accuracy lost",
+                "% of weights removed",
+                "points lost",
+                [Series.of(label, x, values) for label, values in curves.items()],
+                level=0.0,
+            )  # fmt: skip
         )
 
 
@@ -238,7 +298,10 @@ def _pictures(section: Section, model: Layer) -> None:
     ):
         values = np.where(mask[480:544, :64], shown, 0.0)
         section.figures.append(HeatMap(title, values.tolist(), "output", "input", "weight"))
-    small = [w.data[:rows, :columns] for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)]
+    small = [
+        w.data[:rows, :columns]
+        for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)
+    ]
     kept = [w * magnitude_mask(w, 0.8) for w in small]
     section.figures.append(Connections("Connections of a few units, before", [w.tolist() for w in small]))
     section.figures.append(Connections("The same with 80 % removed", [w.tolist() for w in kept]))

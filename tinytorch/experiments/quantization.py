@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -84,8 +85,12 @@ def measure(section: Section, context: Context) -> None:
     for name in (INT8, INT4, NAIVE):
         section.summaries.append(
             Summary(
-                f"{name} (CNN, batch {BATCHES[-1]})", gains[name], sizes[name], losses[name],
-                pays_from if name == INT8 else None, HURTS[name],
+                f"{name} (CNN, batch {BATCHES[-1]})",
+                gains[name],
+                sizes[name],
+                losses[name],
+                pays_from if name == INT8 else None,
+                HURTS[name],
             )  # fmt: skip
         )
 
@@ -107,7 +112,9 @@ def _forms(classifier: trained.Classifier) -> dict[str, InferenceModel]:
     }
 
 
-def _accuracy(section: Section, context: Context, classifiers: list[trained.Classifier]) -> dict[str, Measured]:
+def _accuracy(
+    section: Section, context: Context, classifiers: list[trained.Classifier]
+) -> dict[str, Measured]:
     hits: dict[str, list[np.ndarray]] = {}
     errors: dict[str, list[float]] = {}
     for classifier in classifiers:
@@ -127,7 +134,9 @@ def _accuracy(section: Section, context: Context, classifiers: list[trained.Clas
     for name, right in answers.items():
         losses[name] = trained.accuracy_loss(answers[FLOAT], right, context)
         flipped = Measured.count(int((right != answers[FLOAT]).sum()), "answers")
-        mse = Measured(float(np.mean(errors[name])), "", min(errors[name]), max(errors[name]), len(errors[name]))
+        mse = Measured(
+            float(np.mean(errors[name])), "", min(errors[name]), max(errors[name]), len(errors[name])
+        )
         same = name == FLOAT
         table.add(name, trained.accuracy(right, context), None if same else losses[name],
                   None if same else flipped, None if same else mse)  # fmt: skip
@@ -165,7 +174,7 @@ def _race(
     gains = {}
     for batch in BATCHES:
         images = np.ascontiguousarray(classifier.data.test_images[:batch])
-        races = context.race_many({name: (lambda model=model: model(images)) for name, model in forms.items()})
+        races = context.race_many({name: partial(model, images) for name, model in forms.items()})
         section.samples[f"network at batch {batch}"] = races
         for name in forms:
             race = races.between(FLOAT, name)
@@ -188,7 +197,9 @@ def _race(
 
 
 def _layer(size: int) -> Dense:
-    weight = np.random.default_rng(size).standard_normal((size, size), dtype=np.float32) / np.float32(np.sqrt(size))
+    weight = np.random.default_rng(size).standard_normal((size, size), dtype=np.float32) / np.float32(
+        np.sqrt(size)
+    )
     return Dense(weight, np.zeros(size, np.float32))
 
 
@@ -203,7 +214,10 @@ def _input(batch: int, size: int) -> np.ndarray:
 
 def _where_naive_costs_most(section: Section, context: Context) -> None:
     """Dequantizing costs K·N steps for a product of B·K·N: the smaller the batch, the larger its share."""
-    widths, batches = context.choose([128, 1024], [128, 512, 1024, 2048], [128, 256, 512, 1024, 2048, 4096]), (1, 8, 64)
+    widths, batches = (
+        context.choose([128, 1024], [128, 512, 1024, 2048], [128, 256, 512, 1024, 2048, 4096]),
+        (1, 8, 64),
+    )
     table = Table(
         "A linear layer whose weights are dequantized on every call, against float32",
         ["width", *(f"batch {batch}" for batch in batches)],
@@ -216,9 +230,7 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
         dense, naive = pack_stage(_layer(width)), _naive(_layer(width))
         for batch in batches:
             x = _input(batch, width)
-            race = context.race(
-                lambda x=x, dense=dense: dense(x), lambda x=x, naive=naive: naive(x), names=("float32", "naive")
-            )
+            race = context.race(partial(dense, x), partial(naive, x), names=("float32", "naive"))
             section.samples[f"naive, width {width}, batch {batch}"] = race
             series[batch].append(race.ratio)
             if worst is None or race.ratio.value < worst[0].value:
@@ -227,9 +239,13 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "Dequantizing on every call, against float32", "width of the layer", "times as fast",
+            "Dequantizing on every call, against float32",
+            "width of the layer",
+            "times as fast",
             [Series.of(f"batch {batch}", [float(w) for w in widths], series[batch]) for batch in batches],
-            x_scale="log", y_scale="log", level=1.0,
+            x_scale="log",
+            y_scale="log",
+            level=1.0,
         )  # fmt: skip
     )
     if worst:
@@ -244,7 +260,9 @@ def _where_naive_costs_most(section: Section, context: Context) -> None:
 
 def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     """A single linear layer that takes and gives float32: the input is quantized on every call."""
-    widths = context.choose([32, 128, 512], [16, 32, 64, 128, 256, 512, 1024], [16, 32, 64, 128, 256, 512, 1024, 2048])
+    widths = context.choose(
+        [32, 128, 512], [16, 32, 64, 128, 256, 512, 1024], [16, 32, 64, 128, 256, 512, 1024, 2048]
+    )
     table = Table(
         "From which width a single INT8 layer pays, float32 in and out",
         ["batch", "pays from", "gain at the largest width", "verdict"],
@@ -254,8 +272,8 @@ def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     answer: Measured | str = "undecided"
     for batch in (1, 64):
         found = context.breakeven(
-            lambda width, batch=batch: _float_call(int(width), batch),
-            lambda width, batch=batch: _int8_call(int(width), batch),
+            partial(_float_call, batch),
+            partial(_int8_call, batch),
             widths,
             unit="inputs",
             step=16,
@@ -269,19 +287,25 @@ def _where_int8_pays(section: Section, context: Context) -> Measured | str:
     section.tables.append(table)
     section.figures.append(
         Chart(
-            "One INT8 linear layer against float32", "inputs (= outputs)", "times as fast", series,
-            x_scale="log", y_scale="log", marks=marks, level=1.0,
+            "One INT8 linear layer against float32",
+            "inputs (= outputs)",
+            "times as fast",
+            series,
+            x_scale="log",
+            y_scale="log",
+            marks=marks,
+            level=1.0,
         )  # fmt: skip
     )
     return answer
 
 
-def _float_call(width: int, batch: int) -> Callable[[], object]:
-    layer, x = pack_stage(_layer(width)), _input(batch, width)
+def _float_call(batch: int, width: float) -> Callable[[], object]:
+    layer, x = pack_stage(_layer(int(width))), _input(batch, int(width))
     return lambda: layer(x)
 
 
-def _int8_call(width: int, batch: int) -> Callable[[], object]:
-    scale, x = Scale.of_range(0.0, 1.0), _input(batch, width)
-    layer = quantize_stage(_layer(width), scale, None)
+def _int8_call(batch: int, width: float) -> Callable[[], object]:
+    scale, x = Scale.of_range(0.0, 1.0), _input(batch, int(width))
+    layer = quantize_stage(_layer(int(width)), scale, None)
     return lambda: layer(scale.quantize(x))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from tinytorch.acceleration import optimize
 from tinytorch.dataloader import DataLoader, TensorDataset
 from tinytorch.datasets import augment_digits, digits_folds, load_digits
 from tinytorch.experiments.context import Context
+from tinytorch.intervals import corrected, interval
 from tinytorch.layers import Layer
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.models.cnn import DigitsCNN
@@ -19,10 +22,13 @@ from tinytorch.models.mlp import MLPClassifier
 from tinytorch.optimizers import Adam
 from tinytorch.quantities import Measured
 from tinytorch.tensor import Tensor
-from tinytorch.intervals import corrected, interval
 from tinytorch.training import CosineSchedule, Trainer
 
 Array = np.ndarray
+LEARNING_RATE = 2e-3
+
+
+VARIANTS = 6  # of the training images, shifted and rotated; epochs take them in turn
 
 
 @dataclass
@@ -33,6 +39,17 @@ class Data:
     train_labels: Array
     test_images: Array
     test_labels: Array
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._variants: dict[int, Array] = {}
+
+    def variant(self, epoch: int) -> Array:
+        """The training images for one epoch."""
+        index = epoch % VARIANTS
+        if index not in self._variants:
+            self._variants[index] = augment_digits(self.train_images, self.seed * VARIANTS + index)
+        return self._variants[index]
 
 
 @dataclass
@@ -41,7 +58,6 @@ class Classifier:
 
     model: Layer
     data: Data
-    seed: int
 
 
 def seeds(context: Context) -> list[int]:
@@ -49,39 +65,37 @@ def seeds(context: Context) -> list[int]:
     return list(range(context.choose(1, 3, 5)))
 
 
-def digits(context: Context, seed: int) -> Data:
-    """Images at 32 × 32, a quarter of them held out; with --thorough the seed-th of five folds instead."""
-    if context.thorough:
-        return Data(*list(digits_folds(5, size=32))[seed])
-    return Data(*load_digits(32, "train", seed), *load_digits(32, "test", seed))
+@cache
+def digits(seed: int, folds: bool) -> Data:
+    """Images at 32 × 32, a quarter of them held out; or the seed-th of five folds instead."""
+    if folds:
+        return Data(*list(digits_folds(5, size=32))[seed], seed)
+    return Data(*load_digits(32, "train", seed), *load_digits(32, "test", seed), seed)
 
 
 def digits_cnn(context: Context, seed: int) -> Classifier:
     """The CNN: convolutions of 32, 64 and 128 channels with batch norm and pooling, two linear layers."""
-    return _classifier(context, "digits-cnn", DigitsCNN, seed, context.choose(4, 10, 15), augment_digits)
+    return _classifier(context, "digits-cnn", DigitsCNN, seed, context.choose(4, 10, 15))
 
 
 def digits_mlp(context: Context, seed: int) -> Classifier:
     """The MLP 1024-512-256-10."""
-    return _classifier(context, "digits-mlp", MLPClassifier, seed, context.choose(10, 20, 30))
+    return _classifier(context, "digits-mlp", MLPClassifier, seed, context.choose(12, 25, 40))
 
 
-def _classifier(
-    context: Context, name: str, make: Callable[[], Layer], seed: int, epochs: int,
-    augment: Callable[[Array, int], Array] | None = None,
-) -> Classifier:  # fmt: skip
-    data = digits(context, seed)
+def _classifier(context: Context, name: str, make: Callable[[], Layer], seed: int, epochs: int) -> Classifier:
+    data = digits(seed, context.thorough)
 
     def train() -> dict[str, Array]:
         with seeded(seed):
             model = make()
-            fit(model, data, epochs=epochs, seed=seed, augment=augment)
+            fit(model, data, epochs=epochs)
         return model.state_dict()
 
     model = make()
     model.load_state_dict(context.trained(name, train, seed=seed, epochs=epochs, folds=context.thorough))
     model.eval()
-    return Classifier(model, data, seed)
+    return Classifier(model, data)
 
 
 @contextmanager
@@ -95,23 +109,15 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(state)
 
 
-def fit(
-    model: Layer, data: Data, *, epochs: int, seed: int, lr: float = 2e-3, optimizer: object | None = None,
-    augment: Callable[[Array, int], Array] | None = None,
-) -> None:  # fmt: skip
-    """Train with Adam and a cosine schedule; `augment(images, seed)` varies the images of each epoch anew."""
-    trainer = Trainer(
-        model,
-        optimizer or Adam(model.parameters(), lr=lr),
-        CrossEntropyLoss(),
-        CosineSchedule(lr, lr / 50, epochs),
-        progress=False,
-    )
+def fit(model: Layer, data: Data, *, epochs: int, lr: float = LEARNING_RATE, optimizer: Any = None) -> None:
+    """Train with Adam and a cosine schedule on shifted and rotated images."""
+    schedule = CosineSchedule(lr, lr / 50, epochs)
+    optimizer = optimizer or Adam(model.parameters(), lr=lr)
+    trainer = Trainer(model, optimizer, CrossEntropyLoss(), schedule, progress=False)
     model.train()
     for epoch in range(epochs):
-        images = data.train_images if augment is None else augment(data.train_images, seed * 1000 + epoch)
-        dataset = TensorDataset(Tensor(images), Tensor(data.train_labels))
-        trainer.train_epoch(DataLoader(dataset, batch_size=64, shuffle=True, seed=seed * 1000 + epoch))
+        dataset = TensorDataset(Tensor(data.variant(epoch)), Tensor(data.train_labels))
+        trainer.train_epoch(DataLoader(dataset, batch_size=64, shuffle=True, seed=1000 * data.seed + epoch))
     model.eval()
 
 
@@ -141,7 +147,9 @@ def accuracy_loss(before: Array, after: Array, context: Context) -> Measured:
     low, high = _mean_interval(difference, context)
     blind = -np.log(1 - corrected(context.confidence, context.claims)) / len(difference)
     mean = float(difference.mean())
-    return Measured(100 * mean, "points", 100 * min(low, mean - blind), 100 * max(high, mean + blind), len(before))
+    return Measured(
+        100 * mean, "points", 100 * min(low, mean - blind), 100 * max(high, mean + blind), len(before)
+    )
 
 
 def _mean_interval(values: Array, context: Context) -> tuple[float, float]:

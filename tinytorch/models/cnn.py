@@ -28,15 +28,11 @@ class DigitsCNN(Sequential):
     num_classes : int
     """
 
-    def __init__(
-        self, channels: Sequence[int] = (32, 64, 128), hidden: int = 128, num_classes: int = 10
-    ):
+    def __init__(self, channels: Sequence[int] = (32, 64, 128), hidden: int = 128, num_classes: int = 10):
         layers: list[Module] = []
         for before, after in pairwise((1, *channels)):
             convolution = Conv2d(before, after, kernel_size=3, padding=1, bias=False)
             layers += [convolution, BatchNorm2d(after), ReLU(), MaxPool2d(2)]
         side = IMAGE_SIDE // 2 ** len(channels)
         features = channels[-1] * side * side
-        super().__init__(
-            *layers, Flatten(), Linear(features, hidden), ReLU(), Linear(hidden, num_classes)
-        )
+        super().__init__(*layers, Flatten(), Linear(features, hidden), ReLU(), Linear(hidden, num_classes))

@@ -25,7 +25,9 @@ def sparse_linear(x, w, bias=None, activation=None):
     return np.ascontiguousarray(activate(y, activation)).reshape(*x.shape[:-1], w.shape[0])
 
 
-def sparse_conv2d(x, w, kernel_size, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), activation=None):
+def sparse_conv2d(
+    x, w, kernel_size, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), activation=None
+):
     """x (N, C, H, W), w SparseMatrix (O, C kh kw), bias (O,) -> (N, O, OH, OW): the dense convolution."""
     weight = w.to_dense().astype(x.dtype).reshape(w.shape[0], x.shape[1], *kernel_size)
     return conv2d(x, weight, bias, stride, padding, dilation, 1, activation)
