@@ -184,8 +184,8 @@ tt_status tt_attention_f32(const tt_attention *attention, float *y, float *lse)
     if (a->batch == 0 || a->heads == 0 || a->t == 0) return TT_OK;
     forward_job job = {.tiles = tt_attention_tiles_of(a), .y = y, .lse = lse};
     job.query_tiles = tt_div_up(a->t, job.tiles.nr);
-    int workers = tt_workers_for(2.0 * (double)(a->batch * a->heads * a->t) * (double)a->s * (double)(a->d + a->e) *
-                                 (a->causal ? 0.5 : 1.0));
+    int workers = tt_workers_for(2.0 * (double)(a->batch * a->heads * a->t) * (double)a->s *
+                                 (double)(a->d + a->e) * (a->causal ? 0.5 : 1.0));
     split_work(&job, workers);
     lay_out(&job);
     job.scratch = tt_scratch_acquire((size_t)workers * job.offset[PARTS] * sizeof(float));

@@ -1,5 +1,5 @@
-/* The gradient of attention: probabilities come back tile by tile from the scores and their log-sum-exp ("FlashAttention",
- * Dao et al., 2022).
+/* The gradient of attention: probabilities come back tile by tile from the scores and their log-sum-exp
+ * ("FlashAttention", Dao et al., 2022).
  *
  *      p = e^(scale q k^T - lse)      dp = dy v^T      ds = p (dp - rowsum(dy y))
  *      dq = scale ds k                dk = scale ds^T q                dv = p^T dy
@@ -37,8 +37,8 @@ static void lay_out(backward_job *job)
     const size_t floats[PARTS] = {
         [K_PANELS] = s_padded * a->d, [V_PANELS] = s_padded * a->e, [K_COLUMNS] = s_padded * d_padded,
         [Q_PANEL] = a->d * nr, [DY_PANEL] = a->e * nr, [Q_COLUMNS] = d_padded * nr, [DY_COLUMNS] = e_padded * nr,
-        [SCORES] = tile, [DP] = tile, [BIAS] = a->mask ? 2 * tile : 0, [TURNED] = nr * nr, [LSE] = nr, [DELTA] = nr,
-        [DQ] = a->d * nr, [DK] = s_padded * a->d, [DV] = s_padded * a->e};
+        [SCORES] = tile, [DP] = tile, [BIAS] = a->mask ? 2 * tile : 0, [TURNED] = nr * nr, [LSE] = nr,
+        [DELTA] = nr, [DQ] = a->d * nr, [DK] = s_padded * a->d, [DV] = s_padded * a->e};
     for (int i = 0; i < PARTS; i++) job->offset[i + 1] = job->offset[i] + tt_round_up(floats[i], 16);
 }
 
@@ -137,7 +137,8 @@ tt_status tt_attention_backward_f32(const tt_attention *attention, const float *
 {
     const tt_attention *a = attention;
     if (a->batch == 0 || a->kv_heads == 0) return TT_OK;
-    backward_job job = {.tiles = tt_attention_tiles_of(a), .dy = dy, .y = y, .lse = lse, .dq = dq, .dk = dk, .dv = dv};
+    backward_job job = {.tiles = tt_attention_tiles_of(a), .dy = dy, .y = y, .lse = lse, .dq = dq, .dk = dk,
+                        .dv = dv};
     int workers = tt_workers_for(2.0 * (double)(a->batch * a->heads * a->t) * (double)a->s *
                                  (double)(3 * a->d + 2 * a->e) * (a->causal ? 0.5 : 1.0));
     lay_out(&job);

@@ -1,5 +1,5 @@
-/* One new position for every sequence, with a cache of the keys and values before it: bound by reading the cache.
- * Heads that share a k and v take turns on a few keys at a time, so each key and value is read from memory once. */
+/* One new position for every sequence, with a cache of the keys and values before it: bound by reading the
+ * cache. Heads that share a k and v take turns on a few keys at a time, so each is read from memory once. */
 #include "runtime/runtime.h"
 
 #include <string.h>

@@ -23,9 +23,9 @@ static int next_qkv(tt_args *args, tt_attention *a)
 static int next_mask(tt_args *args, tt_attention *a)
 {
     PyObject *untyped = args->values[args->next];
-    int type = PyArray_Check(untyped) && PyArray_TYPE((PyArrayObject *)untyped) == NPY_BOOL ? NPY_BOOL : NPY_FLOAT32;
+    int is_bool = PyArray_Check(untyped) && PyArray_TYPE((PyArrayObject *)untyped) == NPY_BOOL;
     PyArrayObject *mask;
-    if (tt_next_optional(args, "mask", type, 4, 4, &mask) < 0) return -1;
+    if (tt_next_optional(args, "mask", is_bool ? NPY_BOOL : NPY_FLOAT32, 4, 4, &mask) < 0) return -1;
     if (!mask) return 0;
     size_t dims[4] = {a->batch, a->heads, a->t, a->s}, step = a->s;
     for (int i = 2; i >= 0; i--) {
@@ -36,7 +36,7 @@ static int next_mask(tt_args *args, tt_attention *a)
             step *= dims[i];
     }
     a->mask = PyArray_DATA(mask);
-    a->mask_is_bool = type == NPY_BOOL;
+    a->mask_is_bool = is_bool;
     return tt_expect_shape(args, "mask", mask, 4, dims);
 }
 
@@ -90,7 +90,8 @@ static PyObject *attention_backward(PyObject *module, PyObject *const *values, P
         tt_expect_shape(&args, "lse", lse, 3, shape) < 0)
         return NULL;
     PyArrayObject *grads[3];
-    for (int i = 0; i < 3; i++) grads[i] = tt_new_array(4, PyArray_DIMS((PyArrayObject *)values[1 + i]), NPY_FLOAT32);
+    for (int i = 0; i < 3; i++)
+        grads[i] = tt_new_array(4, PyArray_DIMS((PyArrayObject *)values[1 + i]), NPY_FLOAT32);
     tt_status status = TT_OUT_OF_MEMORY;
     if (grads[0] && grads[1] && grads[2]) {
         Py_BEGIN_ALLOW_THREADS
@@ -136,7 +137,8 @@ static int next_cache(tt_args *args, tt_kv_cache *cache)
     cache->lengths = PyArray_DATA(lengths);
     for (size_t b = 0; b < cache->batch; b++) {
         if (cache->lengths[b] >= 0 && (size_t)cache->lengths[b] < cache->capacity) continue;
-        PyErr_Format(PyExc_ValueError, "%s: sequence %zu holds %lld positions, the cache has room for %zu and needs one more",
+        PyErr_Format(PyExc_ValueError,
+                     "%s: sequence %zu holds %lld positions, the cache has room for %zu and needs one more",
                      args->function, b, (long long)cache->lengths[b], cache->capacity);
         return -1;
     }

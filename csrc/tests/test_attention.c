@@ -64,7 +64,8 @@ static void check(shape s)
     size_t rows = BATCH * HEADS * s.t, keys = BATCH * SHARED * s.s;
     float *q = whole_numbers(rows * s.d, 1), *k = whole_numbers(keys * s.d, 2), *v = whole_numbers(keys * s.e, 3);
     float *y = whole_numbers(rows * s.e, 0), *lse = whole_numbers(rows, 0), *dy = whole_numbers(rows * s.e, 4);
-    float *dq = whole_numbers(rows * s.d, 0), *dk = whole_numbers(keys * s.d, 0), *dv = whole_numbers(keys * s.e, 0);
+    float *dq = whole_numbers(rows * s.d, 0), *dk = whole_numbers(keys * s.d, 0);
+    float *dv = whole_numbers(keys * s.e, 0);
     double *exact_y = zeros(rows * s.e), *exact_dq = zeros(rows * s.d), *exact_dk = zeros(keys * s.d);
     double *exact_dv = zeros(keys * s.e);
     tt_attention attention = {.batch = BATCH, .heads = HEADS, .kv_heads = SHARED, .t = s.t, .s = s.s, .d = s.d,

@@ -1,4 +1,4 @@
-"""What the sparse kernels do at the edges of their panels, strips and blocks of depth, on any thread count."""
+"""The sparse kernels at the edges of panels, strips and blocks of depth, on any thread count."""
 
 import numpy as np
 import pytest
