@@ -78,8 +78,8 @@ def measure(section: Section, context: Context) -> None:
 # --- one layer ----------------------------------------------------------------------------------------------
 
 
-def _sparse_layer(sparsity: float, block: int, size: int = LAYER) -> kernels.SparseMatrix:
-    weight = np.random.default_rng(0).standard_normal((size, size), dtype=np.float32)
+def _sparse_layer(sparsity: float, block: int) -> kernels.SparseMatrix:
+    weight = np.random.default_rng(0).standard_normal((LAYER, LAYER), dtype=np.float32)
     return kernels.SparseMatrix.from_dense(
         weight * magnitude_mask(weight.T, sparsity, block).T, block=(block, 1)
     )
