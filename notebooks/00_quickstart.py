@@ -13,8 +13,8 @@
 # %% [markdown]
 # # TinyTorch in ten minutes
 #
-# From a single tensor to a trained network that runs in 8-bit integers, faster, on your own machine. Every number that
-# appears below is measured while you watch; none is written into the text.
+# From a single tensor to a trained network that runs in 8-bit integers, faster, on your own machine. Every
+# number that appears below is measured while you watch; none is written into the text.
 
 # %%
 import numpy as np
@@ -83,14 +83,14 @@ for name, form in forms.items():
     print(f"{name:>10}: {form.nbytes:>9,} bytes, {right:.1%} of {len(test_labels)} held-out images right")
 
 # %% [markdown]
-# A race is fair when the contenders take turns on the same machine, in the same minute. `race_many` does that and gives
-# each ratio an interval.
+# A race is fair when the contenders take turns on the same machine, in the same minute. `race_many` does
+# that and gives each ratio an interval.
 
 # %%
 batch = np.ascontiguousarray(test_images[:64])
 races = race_many({name: (lambda form=form: form(batch)) for name, form in forms.items()})
 gains = [races.between("float32", name).ratio for name in forms]
-for name, gain in zip(forms, gains):
+for name, gain in zip(forms, gains, strict=True):
     print(f"{name:>10}: {races.time(name)}, {gain} as fast as float32")
 
 # %%
@@ -104,8 +104,8 @@ viz.bars(
 # %% [markdown]
 # ## 4. Put your own kernel to work
 #
-# Every kernel can be replaced. Below, a matrix product of your own takes the place of ours, and the whole network runs on
-# it. The answers stay the same; the time does not.
+# Every kernel can be replaced. Below, a matrix product of your own takes the place of ours, and the whole
+# network runs on it. The answers stay the same; the time does not.
 
 
 # %%
@@ -120,4 +120,5 @@ np.abs(mine - model(tt.Tensor(test_images[:2])).data).max()
 # %% [markdown]
 # ## Where next
 #
-# `tinytorch report` measures what each technique is worth on this machine: acceleration, quantization, pruning, caching.
+# `tinytorch report` measures what each technique is worth on this machine: acceleration, quantization,
+# pruning, caching.

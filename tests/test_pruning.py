@@ -1,4 +1,4 @@
-"""The smallest weights go, exactly as many as asked, they stay gone, and the sparse model computes the same."""
+"""The smallest weights go, as many as asked; they stay gone, and the sparse model computes the same."""
 
 import numpy as np
 import pytest

@@ -106,7 +106,7 @@ def test_quantized_model_holds_no_float_weights():
 
 
 def float_bytes_reachable(root: object) -> int:
-    """Bytes of all float arrays that can be reached from an object, functions' closures included, modules not."""
+    """Bytes of all float arrays that an object reaches, functions' closures included, modules not."""
     seen, waiting, total = set(), [root], 0
     while waiting:
         item = waiting.pop()

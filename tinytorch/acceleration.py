@@ -1,8 +1,9 @@
 """Module 16: the same product from Python loops to packed kernels, and a trained model at its fastest.
 
-The ladder (`matmul_naive` ... `matmul_numpy`, then `kernels.lessons` and `kernels.matmul`) computes one thing,
-``a @ b``, in ways that differ by four orders of magnitude. `optimize` applies what it teaches to a whole model:
-no graph, batch norm folded into the weights, bias and ReLU fused into the product, weights packed once.
+The ladder (`matmul_naive` ... `matmul_numpy`, then `kernels.lessons` and `kernels.matmul`) computes one
+thing, ``a @ b``, in ways that differ by four orders of magnitude. `optimize` applies what it teaches to a
+whole model: no graph, batch norm folded into the weights, bias and ReLU fused into the product, weights
+packed once.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def matmul_naive(a: Array, b: Array) -> Array:
 def matmul_lists(a: Array, b: Array) -> Array:
     """a (M, K) @ b (K, N) in three Python loops over lists of floats.
 
-    Reading a list element hands out a float that exists; reading an array element makes a new object each time.
+    Reading a list element hands out a float that exists; reading an array element makes a new object.
     """
     _matmul_shape("matmul_lists", a, b)
     rows, columns = a.tolist(), b.T.tolist()
@@ -114,7 +115,8 @@ def _operands(operation: str, a: Tensor, b: Tensor) -> tuple[Array, Array]:
         )
     if x.shape[-1] != y.shape[-2]:
         raise ValueError(
-            f"{operation}: Inner dimensions must match: {x.shape[-1]} ≠ {y.shape[-2]} (a {x.shape}, b {y.shape})"
+            f"{operation}: Inner dimensions must match: {x.shape[-1]} ≠ {y.shape[-2]} "
+            f"(a {x.shape}, b {y.shape})"
         )
     return x, y
 
@@ -234,11 +236,12 @@ class InferenceModel:
         return sum(stage.nbytes for stage in self.stages)
 
     def __repr__(self) -> str:
-        return f"InferenceModel({' → '.join(type(stage).__name__ for stage in self.stages)}, {self.nbytes} bytes)"
+        names = " → ".join(type(stage).__name__ for stage in self.stages)
+        return f"InferenceModel({names}, {self.nbytes} bytes)"
 
 
 def fold_batch_norm(weight: Array, bias: Array | None, norm: BatchNorm2d) -> tuple[Array, Array]:
-    """Weight (O, I, kh, kw) and bias (O,) of the convolution that equals convolution, then `norm` in eval mode.
+    """Weight (O, I, kh, kw) and bias (O,) of the convolution that equals convolution, then `norm` (eval).
 
     With s = gamma / sqrt(running_var + eps): (x * w + b - mean) s + beta = x * (w s) + (b - mean) s + beta.
     """
@@ -260,7 +263,7 @@ def flat_layers(model: Layer) -> Iterator[Layer]:
 def lower(model: Layer) -> list[Stage]:
     """The stages of a model in eval mode, with batch norm folded, dropout gone, ReLU and GELU fused.
 
-    The model is a `Sequential`, a single layer, or has its layers, in the order in which they apply, in `layers`.
+    The model is a `Sequential`, a single layer, or has its layers in `layers`, in the order they apply in.
     """
     stages: list[Stage] = []
     for layer in flat_layers(model):
@@ -301,9 +304,9 @@ def _stage_of(layer: Layer) -> Stage:
     if isinstance(layer, ReLU | GELU | Sigmoid | Tanh | Softmax):
         return Pointwise(type(layer).__name__, lambda x: layer(Tensor(x)).data)
     raise TypeError(
-        f"optimize: no inference stage for {type(layer).__name__}; it knows Conv2d, BatchNorm2d after Conv2d, Linear, "
-        "MaxPool2d, AvgPool2d, Flatten, Dropout, ReLU, GELU, Sigmoid, Tanh and Softmax, in a Sequential "
-        "or in a model's `layers`"
+        f"optimize: no inference stage for {type(layer).__name__}; it knows Conv2d, BatchNorm2d after "
+        "Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Dropout, ReLU, GELU, Sigmoid, Tanh and Softmax, in a "
+        "Sequential or in a model's `layers`"
     )
 
 

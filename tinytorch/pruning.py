@@ -1,9 +1,9 @@
 """Module 18: cut the weakest connections.
 
-Magnitude pruning sets the weights of least absolute value to zero. Scattered zeros save bytes; to save time as
-well, a kernel must skip them. `prune` chooses the weights, alone or in blocks of r outputs by one input, which
-a sparse kernel likes better; `Masks` keeps them at zero while the rest is trained on; `sparsify` replaces the
-dense products by sparse ones.
+Magnitude pruning sets the weights of least absolute value to zero. Scattered zeros save bytes; to save time
+as well, a kernel must skip them. `prune` chooses the weights, alone or in blocks of r outputs by one input,
+which a sparse kernel likes better; `Masks` keeps them at zero while the rest is trained on; `sparsify`
+replaces the dense products by sparse ones.
 
 Method: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", 2015; blocks: Elsen
 et al., "Fast Sparse ConvNets", 2020.
@@ -75,7 +75,7 @@ def prunable(model: Layer) -> list[Tensor]:
 
 
 class Masks:
-    """Which weights of a model are kept. `apply` sets the others to zero; call it after every optimizer step."""
+    """Which weights of a model are kept. `apply` zeroes the others; call it after every optimizer step."""
 
     def __init__(self, weights: list[Tensor], masks: list[Array]) -> None:
         self.weights, self.masks = weights, masks
@@ -263,7 +263,7 @@ def magnitude_prune(model: Layer, sparsity: float = 0.5) -> Layer:
 
 
 def structured_prune(model: Layer, prune_ratio: float = 0.5) -> Layer:
-    """Zeroes the outputs of least L2 norm of each Linear layer, column and bias, in place; returns the model."""
+    """Zeroes the outputs of least L2 norm of each Linear, column and bias, in place; returns the model."""
     _check_sparsity("structured_prune", prune_ratio)
     for layer in flat_layers(model):
         if isinstance(layer, Linear):
@@ -279,11 +279,11 @@ def structured_prune(model: Layer, prune_ratio: float = 0.5) -> Layer:
 def low_rank_approximate(
     weight_matrix: Array | Tensor, rank_ratio: float = 0.5
 ) -> tuple[Array, Array, Array]:
-    """U (M, r), S (r,), V (r, N) of the truncated singular value decomposition, r = rank_ratio · min(M, N), ≥ 1."""
+    """U (M, r), S (r,), V (r, N) of the truncated SVD, r = rank_ratio · min(M, N), at least 1."""
     matrix = weight_matrix.data if isinstance(weight_matrix, Tensor) else np.asarray(weight_matrix)
     if matrix.ndim != 2 or not 0 < rank_ratio <= 1:
         raise ValueError(
-            f"low_rank_approximate: needs a matrix and 0 < rank_ratio ≤ 1, got {matrix.shape} and {rank_ratio}"
+            f"low_rank_approximate: needs a matrix and 0 < rank_ratio ≤ 1, got {matrix.shape}, {rank_ratio}"
         )
     u, s, v = np.linalg.svd(matrix, full_matrices=False)
     rank = max(1, int(rank_ratio * len(s)))
@@ -293,7 +293,7 @@ def low_rank_approximate(
 class KnowledgeDistillation:
     """Trains a small student on what a large teacher says as well as on the labels.
 
-    loss = alpha · T² · KL(teacher ‖ student, both at temperature T) + (1 - alpha) · cross-entropy with the labels
+    loss = alpha · T² · KL(teacher ‖ student, both at temperature T) + (1 - alpha) · cross-entropy (labels)
     (Hinton et al., "Distilling the Knowledge in a Neural Network", 2015).
     """
 
@@ -320,11 +320,11 @@ class KnowledgeDistillation:
 
 
 def compress_model(model: Layer, compression_config: dict[str, float]) -> tuple[Layer, dict[str, float]]:
-    """Applies `magnitude_sparsity` and `structured_prune_ratio` where the configuration has them, in place."""
+    """Applies `magnitude_sparsity` and `structured_prune_ratio`, whichever are given, in place."""
     unknown = set(compression_config) - {"magnitude_sparsity", "structured_prune_ratio"}
     if unknown:
         raise ValueError(
-            f"compress_model: unknown {sorted(unknown)}; it takes magnitude_sparsity and structured_prune_ratio"
+            f"compress_model: unknown {sorted(unknown)}; it knows magnitude_sparsity, structured_prune_ratio"
         )
     original = measure_sparsity(model)
     if "magnitude_sparsity" in compression_config:

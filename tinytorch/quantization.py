@@ -117,7 +117,7 @@ class Quantize:
 
 @dataclass(frozen=True)
 class ConvolutionInt8:
-    """Integers in, integers out; float32 out where `output` is None. The bias is float32, one for each channel."""
+    """Integers in, integers out; float32 out where `output` is None. bias: float32, one for each channel."""
 
     weight: kernels.PackedInt8
     bias: Array | None
@@ -140,7 +140,7 @@ class ConvolutionInt8:
 
 @dataclass(frozen=True)
 class DenseInt8:
-    """Integers in, integers out; float32 out where `output` is None. The bias is float32, one for each column."""
+    """Integers in, integers out; float32 out where `output` is None. bias: float32, one for each column."""
 
     weight: kernels.PackedInt8
     bias: Array | None
