@@ -1,4 +1,4 @@
-"""Each notebook in notebooks/ is built from the .py beside it: checks that they agree; --write builds them."""
+"""Each notebook is built from the .py beside it: checks that the two agree; --write builds them."""
 
 import sys
 from pathlib import Path
