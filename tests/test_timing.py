@@ -255,7 +255,10 @@ def test_peak_is_the_best_of_its_runs(monkeypatch):
 def test_bandwidth_counts_the_bytes_read(monkeypatch):
     fake = FakeMachine()
     monkeypatch.setattr(
-        timing.kernels, "run_read", lambda array: fake.function(array.nbytes / 20)(), raising=False
+        timing.kernels,
+        "run_read",
+        lambda array, passes: fake.function(passes * array.nbytes / 20)(),
+        raising=False,
     )
     assert timing.measure_bandwidth(2**20, seconds=0.01, clock=fake.clock).value == pytest.approx(
         20, rel=1e-3

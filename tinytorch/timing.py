@@ -190,6 +190,7 @@ def race_many(
     confidence: float = CONFIDENCE,
     claims: int = 1,
     noise: float = 1.0,
+    settle: float | None = None,
     clock: Clock = time.perf_counter_ns,
 ) -> Races:
     """Race several functions, in turn within each round, every other round in reverse order.
@@ -212,6 +213,9 @@ def race_many(
         How many statements the report makes (intervals are widened accordingly).
     noise : float
         The noise floor, a ratio ≥ 1; see `noise_floor`.
+    settle : float, optional
+        Sleep this many seconds before each sample, then call once untimed. For contenders with thread pools
+        of their own: a pool's threads spin for a while after its last call, on the next contender's CPUs.
     clock : function
         Returns nanoseconds.
 
@@ -234,7 +238,7 @@ def race_many(
         }
         counts = {name: fixed.get(name) or calibrated[name][0] for name in contenders}
         if rounds is None:
-            one_round = sum(duration for _, duration in calibrated.values())
+            one_round = sum(duration + (settle or 0.0) for _, duration in calibrated.values())
             rounds = int(
                 min(max(seconds / max(one_round, 1e-9), intervals.rounds_needed(confidence)), MAX_ROUNDS)
             )
@@ -242,6 +246,9 @@ def race_many(
         order = list(contenders)
         for _ in range(rounds):
             for name in order:
+                if settle is not None:
+                    time.sleep(settle)
+                    contenders[name]()
                 # A clock that saw no time pass cannot tell: one nanosecond keeps the ratio defined.
                 nanoseconds = max(_elapsed(contenders[name], counts[name], clock), 1)
                 samples[name].append(nanoseconds / 1e9 / counts[name])
@@ -493,8 +500,7 @@ def measure_bandwidth(
     array = np.ones(max(array_bytes // 4, 1), dtype=np.float32)
 
     def run(passes: int) -> float:
-        for _ in range(passes):
-            kernels.run_read(array)
+        kernels.run_read(array, passes)
         return float(passes * array.nbytes)
 
     return _best_rate(run, "GB/s", seconds, clock)
