@@ -46,7 +46,7 @@ $(VENV)/made:
 	touch $@
 
 $(VENV)/installed: $(VENV)/made $(SOURCES)
-	@echo 'Building TinyTorch: a minute or two.'
+	@echo 'Building TinyTorch: up to a minute.'
 	$(PIP) install --no-build-isolation --editable .
 	touch $@
 

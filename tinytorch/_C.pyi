@@ -332,7 +332,15 @@ def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F
 Indices = NDArray[uint16] | NDArray[int32]
 
 def sparse_matmul(
-    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int, x: F32, /
+    values: F32,
+    indices: Indices,
+    row_pointers: NDArray[int32],
+    m: int,
+    k: int,
+    r: int,
+    x: F32,
+    out: F32 | None,
+    /,
 ) -> F32:
     """x (K, N) -> W @ x, (M, N)."""
 
@@ -346,6 +354,7 @@ def sparse_linear(
     x: F32,
     bias: F32 | None,
     activation: int,
+    out: F32 | None,
     /,
 ) -> F32:
     """x (..., K), bias (M,) -> x @ W.T, (..., M)."""
