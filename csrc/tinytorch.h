@@ -28,8 +28,8 @@ void tt_set_num_threads(int count); /* at least 1; the caller counts as one */
 
 /* Runs `iterations` rounds of independent fused multiply-adds in registers; returns the FLOPs done. */
 double tt_run_fma(size_t iterations);
-/* Reads n floats once, as fast as one thread can; returns their sum so that nothing is optimised away. */
-float tt_run_read(const float *x, size_t n);
+/* Reads n floats `passes` times, as fast as one thread can; returns a sum so that nothing is optimised away. */
+float tt_run_read(const float *x, size_t n, size_t passes);
 
 /* matmul -------------------------------------------------------------------------------------- */
 

@@ -46,8 +46,8 @@ def get_num_threads() -> int: ...
 def run_fma(iterations: int, /) -> float:
     """Multiply-adds in registers; returns the operations done."""
 
-def run_read(x: F32, /) -> float:
-    """Reads x from end to end; returns a sum that depends on all of it."""
+def run_read(x: F32, passes: int, /) -> float:
+    """Reads x from end to end, `passes` times; returns a sum that depends on all of it."""
 
 # --- matmul, linear -------------------------------------------------------------------------
 
