@@ -121,7 +121,9 @@ def test_conv2d_int8_pools_and_keeps_channels_where_it_is_told(case, pool, layou
     bias = 10 * randn(len(w))
     options |= dict(activation=activation, **out)
     plain = kernels.conv2d_int8(x, 0.03, 11, packed, bias, **options)
-    assume(all(s >= p for s, p in zip(plain.shape[2:], (pool, pool) if pool in (1, 2) else pool, strict=True)))
+    assume(
+        all(s >= p for s, p in zip(plain.shape[2:], (pool, pool) if pool in (1, 2) else pool, strict=True))
+    )
     expected = kernels.max_pool2d(plain, pool)
     if layouts[0] == "NHWC":
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
@@ -151,7 +153,9 @@ def test_conv2d_int8_pools_through_a_replaced_primitive():
     options = dict(padding=1, max_pool=2, x_layout="NHWC", out_layout="NHWC")
     y = kernels.conv2d_int8(x, 0.1, 100, kernels.pack_int8(w, 0.01), **options)
     with kernels.use(matmul_int8=reference.matmul_int8):
-        np.testing.assert_array_equal(kernels.conv2d_int8(x, 0.1, 100, kernels.pack_int8(w, 0.01), **options), y)
+        np.testing.assert_array_equal(
+            kernels.conv2d_int8(x, 0.1, 100, kernels.pack_int8(w, 0.01), **options), y
+        )
 
 
 def test_conv2d_int8_over_many_channels():
