@@ -3,8 +3,8 @@
 A float x stands as an integer q with x ≈ scale · (q - zero_point). Weights are symmetric (zero_point 0), with
 one scale for each output channel; activations are asymmetric uint8, with one scale for each layer, found by
 running a few samples through the float model (calibration). `quantize` keeps every value an integer between
-layers: products are int8 · uint8 summed in int32, and each sum is scaled once to the next layer's uint8. Images
-stay as the kernels read them, channels last, and pooling happens before sums leave the registers.
+layers: products are int8 · uint8 summed in int32, and each sum is scaled once to the next layer's uint8.
+Images stay as the kernels read them, channels last, and pooling happens before sums leave the registers.
 
 `quantize_naive` stores INT8 too, but makes float32 weights of it on every call. It is here because so much
 published code does that: it saves bytes, and cannot save time.
