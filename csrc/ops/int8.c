@@ -9,29 +9,6 @@
 
 /* ---- panels ---- */
 
-static void pack_group(const int8_t *const rows[4], size_t width, size_t interleave, int8_t *restrict out)
-{
-    const int8_t *restrict r0 = rows[0], *restrict r1 = rows[1];
-    const int8_t *restrict r2 = rows[2], *restrict r3 = rows[3];
-    if (interleave == 4) {
-        for (size_t j = 0; j < width; j++) {
-            out[4 * j] = r0[j];
-            out[4 * j + 1] = r1[j];
-            out[4 * j + 2] = r2[j];
-            out[4 * j + 3] = r3[j];
-        }
-    } else if (interleave == 2) {
-        for (size_t j = 0; j < width; j++) {
-            out[2 * j] = r0[j];
-            out[2 * j + 1] = r1[j];
-            out[2 * (width + j)] = r2[j];
-            out[2 * (width + j) + 1] = r3[j];
-        }
-    } else {
-        for (size_t t = 0; t < 4; t++) memcpy(out + t * width, rows[t], width);
-    }
-}
-
 typedef struct {
     const tt_int8_kernels *kernels;
     size_t k, n;
@@ -42,15 +19,10 @@ typedef struct {
 static void pack_panel(void *context, size_t index, int worker)
 {
     (void)worker;
-    static const int8_t zeros[TT_INT8_MOST_COLUMNS];
     const pack_job *job = context;
-    size_t nr = job->kernels->nr, first = index * nr, width = tt_min(nr, job->n - first);
-    int8_t *out = job->panels + first * tt_depth_int8(job->k);
-    for (size_t k = 0; k < job->k; k += 4, out += 4 * width) {
-        const int8_t *rows[4];
-        for (size_t t = 0; t < 4; t++) rows[t] = k + t < job->k ? job->w + (k + t) * job->n + first : zeros;
-        pack_group(rows, width, job->kernels->interleave, out);
-    }
+    size_t nr = job->kernels->nr, first = index * nr;
+    job->kernels->pack(job->k, tt_min(nr, job->n - first), job->w + first, job->n,
+                       job->panels + first * tt_depth_int8(job->k));
 }
 
 void tt_pack_panels_int8(size_t k, size_t n, const int8_t *w, int8_t *panels)
@@ -192,38 +164,38 @@ static const char *rows_of(const matmul_job *job, size_t first, size_t count, in
     return block;
 }
 
-static void finish_tile(const matmul_job *job, size_t i, size_t j, size_t m, size_t n, const int32_t *sums)
+/* m rows of results by one panel of n columns, from row i and column j on. */
+static void multiply_tile(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m, size_t n)
 {
-    size_t at = i * job->n + j, nr = job->kernels->nr;
-    if (!job->finish) {
-        int32_t *c = (int32_t *)job->y + at;
-        for (size_t t = 0; t < m; t++) memcpy(c + t * job->n, sums + t * nr, n * sizeof *c);
-        return;
+    size_t at = i * job->n + j, nr = job->kernels->nr, no_offset = 0;
+    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS], *c = job->y;
+    int in_place = !job->finish && n == nr; /* a tile writes whole panels */
+    job->kernels->tile(m, rows, &no_offset, 1, job->depth / 4, job->panels + j * job->depth, n, job->start + j,
+                       in_place ? c + at : sums, in_place ? job->n : nr);
+    if (job->finish) {
+        tt_requantization how = tt_columns_from(&job->finish->how, j);
+        tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
+    } else if (!in_place) {
+        for (size_t t = 0; t < m; t++) memcpy(c + at + t * job->n, sums + t * nr, n * sizeof *c);
     }
-    tt_requantization how = tt_columns_from(&job->finish->how, j);
-    tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
 }
 
 static void multiply_block(void *context, size_t index, int worker)
 {
     const matmul_job *job = context;
-    size_t mr = job->kernels->mr, nr = job->kernels->nr, no_offset = 0;
+    size_t mr = job->kernels->mr, nr = job->kernels->nr;
     size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
     size_t column = index / job->row_tasks * job->columns_each;
     size_t end = tt_min(column + job->columns_each, job->n);
     size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 10 and 3 */
     const char *a = rows_of(job, first, count, worker);
-    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
 
     for (size_t j = column; j < end; j += nr) {
-        size_t n = tt_min(nr, end - j);
         for (size_t i = 0; i < count; i += rows_each) {
             size_t m = tt_min(rows_each, count - i);
             const char *rows[TT_INT8_MOST_ROWS];
             for (size_t t = 0; t < m; t++) rows[t] = a + (i + t) * job->row_bytes;
-            job->kernels->tile(m, rows, &no_offset, 1, job->depth / 4, job->panels + j * job->depth, n,
-                               job->start + j, sums);
-            finish_tile(job, first + i, j, m, n, sums);
+            multiply_tile(job, rows, first + i, j, m, tt_min(nr, end - j));
         }
     }
 }
@@ -283,20 +255,31 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
     return status;
 }
 
+/* start -= shift times the sum of each column: the product of a row of ones, for levels that take bytes. */
+static void subtract_columns(int shift, size_t depth, size_t n, const int8_t *panels, char *ones, int32_t *start)
+{
+    const tt_int8_kernels *kernels = tt_kernels()->int8;
+    size_t no_offset = 0;
+    const char *row = memset(ones, 1, depth);
+    for (size_t j = 0; j < n; j += kernels->nr)
+        kernels->tile(1, &row, &no_offset, 1, depth / 4, panels + j * depth, tt_min(kernels->nr, n - j), start + j,
+                      start + j, kernels->nr);
+    for (size_t j = 0; j < n; j++) start[j] *= -shift;
+}
+
 tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_is_signed, const int8_t *b,
                          int32_t *c)
 {
     const tt_int8_kernels *kernels = tt_kernels()->int8;
     size_t panel_bytes = tt_round_up(tt_depth_int8(k) * n + TT_INT8_SLACK, 64);
     size_t columns = tt_round_up(n, TT_INT8_MOST_COLUMNS);
-    int8_t *panels = tt_scratch_acquire(panel_bytes + columns * sizeof(int32_t));
+    int8_t *panels = tt_scratch_acquire(panel_bytes + columns * sizeof(int32_t) + tt_depth_int8(k));
     if (!panels) return TT_OUT_OF_MEMORY;
     int32_t *start = (int32_t *)(void *)(panels + panel_bytes);
-    int shift = tt_shift_int8(kernels, a_is_signed);
-    memset(start, 0, columns * sizeof *start);
-    for (size_t d = 0; shift && d < k; d++)
-        for (size_t j = 0; j < n; j++) start[j] -= shift * b[d * n + j];
     tt_pack_panels_int8(k, n, b, panels);
+    memset(start, 0, columns * sizeof *start);
+    int shift = tt_shift_int8(kernels, a_is_signed);
+    if (shift) subtract_columns(shift, tt_depth_int8(k), n, panels, (char *)(start + columns), start);
     matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels,
                       .start = start, .y = c};
     tt_status status = multiply(&job);

@@ -206,7 +206,7 @@ static void convolve(const conv_job *job, const char *image, size_t index, size_
         size_t m = tt_min(each, count - t);
         for (size_t i = 0; i < m * pooled; i += mr)
             job->kernels->tile(tt_min(mr, m * pooled - i), patches + t * pooled + i, job->offsets, s->kernel_h,
-                               tt_div_up(job->run, 4), b, n, job->finish->start + column, sums + i * nr);
+                               tt_div_up(job->run, 4), b, n, job->finish->start + column, sums + i * nr, nr);
         tt_finish_sums(job->finish, &how, m, n, pooled, sums, nr, y, at + t * stride, stride);
     }
     if (channels_last) return;
