@@ -53,10 +53,10 @@ size_t tt_layer_bytes_int8(size_t depth, size_t n, size_t groups)
     return sums_offset(depth, n, groups) + n * groups * sizeof(int32_t) + TT_INT8_SLACK;
 }
 
-void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const int8_t *w, uint8_t *packed)
+void tt_store_sums_int8(size_t depth, size_t k, size_t n, size_t groups, size_t group, const int8_t *w,
+                        uint8_t *packed)
 {
-    size_t depth = tt_depth_int8(k), offset = sums_offset(depth, n, groups);
-    tt_pack_panels_int8(k, n, w, (int8_t *)packed + group * depth * n);
+    size_t offset = sums_offset(depth, n, groups);
     for (size_t j = 0; j < n; j++) {
         int32_t sum = 0;
         for (size_t d = 0; d < k; d++) sum += w[d * n + j];
@@ -64,14 +64,21 @@ void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const i
     }
 }
 
+void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const int8_t *w, uint8_t *packed)
+{
+    size_t depth = tt_depth_int8(k);
+    tt_pack_panels_int8(k, n, w, (int8_t *)packed + group * depth * n);
+    tt_store_sums_int8(depth, k, n, groups, group, w, packed);
+}
+
 size_t tt_packed_bytes_int8(size_t k, size_t n) { return tt_layer_bytes_int8(tt_depth_int8(k), n, 1); }
 
 /* ---- results ---- */
 
-int tt_shift_int8(const tt_int8_kernels *kernels, int is_signed)
+int tt_shift_int8(tt_int8_operand type, int is_signed)
 {
-    if (kernels->a_type == TT_A_UINT8) return is_signed ? 128 : 0;
-    if (kernels->a_type == TT_A_INT8) return is_signed ? 0 : -128;
+    if (type == TT_A_UINT8) return is_signed ? 128 : 0;
+    if (type == TT_A_INT8) return is_signed ? 0 : -128;
     return 0;
 }
 
@@ -94,9 +101,9 @@ void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, 
         kernels->to_bytes(m, n, pooled, sums, sum_stride, how, (uint8_t *)y + at, y_stride);
 }
 
-tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantized x, const uint8_t *packed,
-                               const float *w_scale, const float *bias, const tt_result *result,
-                               tt_finish_int8 *finish)
+tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, float x_scale, int x_zero_point,
+                               const uint8_t *packed, const float *w_scale, const float *bias,
+                               const tt_result *result, tt_finish_int8 *finish)
 {
     size_t stride = tt_round_up(n, TT_INT8_MOST_COLUMNS), all = stride * groups;
     int32_t *start = tt_scratch_acquire(4 * all * sizeof(float));
@@ -112,9 +119,8 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
         for (size_t j = n; j < stride; j++) scale[group * stride + j] = w_scale[group * n];
         if (bias) memcpy(real_bias + group * stride, bias + group * n, n * sizeof *bias);
     }
-    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
     float out_scale = result->type == TT_FLOAT32 ? 0.0f : result->scale;
-    if (!tt_kernels()->quantize->prepare(all, x.scale, out_scale, zero_point, real_bias, start, scale,
+    if (!tt_kernels()->quantize->prepare(all, x_scale, out_scale, x_zero_point, real_bias, start, scale,
                                          multiplier)) {
         tt_scratch_release(start);
         return TT_BAD_VALUE;
@@ -217,7 +223,7 @@ static tt_status multiply(matmul_job *job)
     job->columns_each = tt_round_up(tt_div_up(job->n, column_tasks), kernels->nr);
     column_tasks = tt_div_up(job->n, job->columns_each);
 
-    int same_type = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels, job->is_signed) == 0;
+    int same_type = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels->a_type, job->is_signed) == 0;
     if (!same_type || job->k % 4) {
         job->converted = tt_scratch_acquire((size_t)workers * job->mc * job->row_bytes);
         if (!job->converted) return TT_OUT_OF_MEMORY;
@@ -244,8 +250,9 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
                          const float *w_scale, const float *bias, tt_result result)
 {
     tt_finish_int8 finish;
-    tt_status status =
-        tt_begin_finish_int8(tt_depth_int8(k), n, 1, x, packed, w_scale, bias, &result, &finish);
+    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8->a_type, x.is_signed);
+    tt_status status = tt_begin_finish_int8(tt_depth_int8(k), n, 1, x.scale, zero_point, packed, w_scale, bias,
+                                            &result, &finish);
     if (status != TT_OK) return status;
     matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
                       .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start,
@@ -278,7 +285,7 @@ tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_i
     int32_t *start = (int32_t *)(void *)(panels + panel_bytes);
     tt_pack_panels_int8(k, n, b, panels);
     memset(start, 0, columns * sizeof *start);
-    int shift = tt_shift_int8(kernels, a_is_signed);
+    int shift = tt_shift_int8(kernels->a_type, a_is_signed);
     if (shift) subtract_columns(shift, tt_depth_int8(k), n, panels, (char *)(start + columns), start);
     matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels,
                       .start = start, .y = c};
