@@ -171,13 +171,16 @@ static const char *rows_of(const matmul_job *job, size_t first, size_t count, in
 }
 
 /* m rows of results by one panel of n columns, from row i and column j on. */
-static void multiply_tile(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m, size_t n)
+static void multiply_tiles(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m, size_t n)
 {
     size_t at = i * job->n + j, nr = job->kernels->nr, no_offset = 0;
-    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS], *c = job->y;
+    int32_t sums[TT_INT8_MOST_SUMS], *c = job->y;
     int in_place = !job->finish && n == nr; /* a tile writes whole panels */
-    job->kernels->tile(m, rows, &no_offset, 1, job->depth / 4, job->panels + j * job->depth, n, job->start + j,
-                       in_place ? c + at : sums, in_place ? job->n : nr);
+    int32_t *acc = in_place ? c + at : sums;
+    size_t stride = in_place ? job->n : nr, each = tt_even_rows(m, job->kernels->mr);
+    for (size_t t = 0; t < m; t += each)
+        job->kernels->tile(tt_min(each, m - t), rows + t, &no_offset, 1, job->depth / 4,
+                           job->panels + j * job->depth, n, job->start + j, acc + t * stride, stride);
     if (job->finish) {
         tt_requantization how = tt_columns_from(&job->finish->how, j);
         tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
@@ -189,19 +192,19 @@ static void multiply_tile(const matmul_job *job, const char *const *rows, size_t
 static void multiply_block(void *context, size_t index, int worker)
 {
     const matmul_job *job = context;
-    size_t mr = job->kernels->mr, nr = job->kernels->nr;
+    size_t nr = job->kernels->nr;
     size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
     size_t column = index / job->row_tasks * job->columns_each;
     size_t end = tt_min(column + job->columns_each, job->n);
-    size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 10 and 3 */
+    size_t rows_each = tt_even_rows(count, TT_INT8_TILES * job->kernels->mr);
     const char *a = rows_of(job, first, count, worker);
 
     for (size_t j = column; j < end; j += nr) {
         for (size_t i = 0; i < count; i += rows_each) {
             size_t m = tt_min(rows_each, count - i);
-            const char *rows[TT_INT8_MOST_ROWS];
+            const char *rows[TT_INT8_TILES * TT_INT8_MOST_ROWS];
             for (size_t t = 0; t < m; t++) rows[t] = a + (i + t) * job->row_bytes;
-            multiply_tile(job, rows, first + i, j, m, tt_min(nr, end - j));
+            multiply_tiles(job, rows, first + i, j, m, tt_min(nr, end - j));
         }
     }
 }

@@ -21,6 +21,13 @@ void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const i
 
 /* ---- results ---- */
 
+/* Two tiles, one below the other, before their sums become results: enough of them to be worth a call, few enough
+ * to stay in L1. */
+enum { TT_INT8_TILES = 2, TT_INT8_MOST_SUMS = TT_INT8_TILES * TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS };
+
+/* The rows of a tile when m rows are shared out evenly: 7 and 6 rather than 10 and 3. */
+static inline size_t tt_even_rows(size_t m, size_t most) { return tt_div_up(m, tt_div_up(m, most)); }
+
 /* From sums to results, with what the tile starts from. The arrays hold `stride` columns for each group, so
  * that a group's can be read in whole vectors. */
 typedef struct {

@@ -18,7 +18,9 @@
 
 #include <string.h>
 
-enum { CHUNK = 160 /* output pixels at a time: whole tiles of 10 or 8, whole blocks of 16 to transpose */ };
+/* Output pixels at a time: whole tiles of 10 or 8 and whole blocks of 16 to transpose, and so many that a plane is
+ * written in runs of several cache lines, while a panel of results still fits in L1. */
+enum { CHUNK = 320, CHUNK_BYTES = CHUNK * TT_INT8_MOST_COLUMNS };
 
 typedef struct {
     const tt_conv2d_shape *shape;
@@ -36,8 +38,8 @@ typedef struct {
     size_t padded_pixels, element_bytes;
     tt_int8_operand a_type; /* what the image is laid out as */
     int depthwise;
-    size_t rows_at_once;                  /* patches that are multiplied in one call */
     size_t pooled, result_w, results;     /* pixels for one result; results in a row and in all */
+    tt_result_type result_type;
     size_t chunk, chunks, panels_each_group;
     size_t *offsets; /* of the kernel rows, or for depthwise of each tap, in bytes */
     size_t offset_count;
@@ -219,7 +221,7 @@ static void scatter_floats(const float *values, size_t nr, size_t count, size_t 
 static void multiply_patches(const conv_job *job, const char *const *patches, size_t m, size_t group, size_t j,
                              size_t n, int32_t *sums)
 {
-    size_t nr = job->kernels->nr, mr = job->kernels->mr;
+    size_t nr = job->kernels->nr;
     const int32_t *start = job->finish->start + group * job->finish->stride + j;
     if (job->depthwise) {
         job->quantize->depthwise(m, n, (const uint8_t *const *)patches, job->offsets, job->offset_count,
@@ -227,8 +229,9 @@ static void multiply_patches(const conv_job *job, const char *const *patches, si
         return;
     }
     const int8_t *b = job->panels + (group * job->outputs + j) * job->depth;
-    for (size_t i = 0; i < m; i += mr)
-        job->kernels->tile(tt_min(mr, m - i), patches + i, job->offsets, job->offset_count,
+    size_t rows = tt_even_rows(m, job->kernels->mr);
+    for (size_t i = 0; i < m; i += rows)
+        job->kernels->tile(tt_min(rows, m - i), patches + i, job->offsets, job->offset_count,
                            tt_div_up(job->run, 4), b, n, start, sums + i * nr, nr);
 }
 
@@ -238,14 +241,13 @@ static void convolve_panel(const conv_job *job, const char *const *patches, size
 {
     size_t nr = job->kernels->nr, n = tt_min(nr, job->outputs - j), pooled = job->pooled;
     size_t group = index % job->shape->groups, image = index / job->shape->groups;
-    size_t each = tt_max(job->rows_at_once / pooled, 1);
-    each = tt_div_up(count, tt_div_up(count, each)); /* 7 and 6 rather than 10 and 3 */
+    size_t each = tt_even_rows(count, tt_max(TT_INT8_TILES * job->kernels->mr / pooled, 1));
     tt_requantization how = tt_columns_from(&job->finish->how, group * job->finish->stride + j);
 
-    int32_t sums[TT_MOST_POOLED * TT_INT8_MOST_COLUMNS];
+    int32_t sums[TT_INT8_MOST_SUMS];
     union {
-        float floats[CHUNK * TT_INT8_MOST_COLUMNS];
-        uint8_t bytes[CHUNK * TT_INT8_MOST_COLUMNS];
+        float floats[CHUNK_BYTES / sizeof(float)];
+        uint8_t bytes[CHUNK_BYTES];
     } values;
     void *y = &values;
     size_t stride = nr, at = 0;
@@ -307,11 +309,10 @@ static int lay_out(conv_job *job)
     job->phase_columns = tt_div_up(s->width + 2 * s->pad_w, s->dilation_w);
     job->padded_columns = job->phase_columns * s->dilation_w;
     job->padded_pixels = job->padded_columns * (s->height + 2 * s->pad_h);
-    job->rows_at_once = job->depthwise ? TT_MOST_POOLED : job->kernels->mr;
     job->pooled = job->form->pool_h * job->form->pool_w;
     job->result_w = s->out_w / job->form->pool_w;
     job->results = s->out_h / job->form->pool_h * job->result_w;
-    job->chunk = CHUNK / job->pooled;
+    job->chunk = CHUNK / job->pooled / (job->result_type == TT_FLOAT32 ? sizeof(float) : 1);
     job->chunks = tt_div_up(job->results, job->chunk);
     job->panels_each_group = tt_div_up(job->outputs, job->kernels->nr);
     double most_bytes = ((double)s->width + 2.0 * (double)s->pad_w + (double)s->dilation_w) *
@@ -366,7 +367,7 @@ tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, const tt_conv2d_form *for
     int depthwise = is_depthwise(shape);
     conv_job job = {.shape = depthwise ? &one_group : shape, .depthwise = depthwise, .form = form, .kernels = tt_kernels()->int8,
                     .quantize = tt_kernels()->quantize, .x = x, .panels = (const int8_t *)packed,
-                    .finish = &finish, .y = result.y};
+                    .finish = &finish, .y = result.y, .result_type = result.type};
     if (!lay_out(&job)) return TT_OUT_OF_MEMORY;
     int zero_point = x.zero_point + tt_shift_int8(job.a_type, x.is_signed);
     tt_status status = tt_begin_finish_int8(job.depth, job.outputs, job.shape->groups, x.scale, zero_point, packed,
