@@ -153,6 +153,15 @@ tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *
 
 /* activation ---------------------------------------------------------------------------------- */
 
+/* y may be x, and dx either of its inputs. Each gradient is computed from what is named: the argument x of the
+ * forward call, or its result y. */
+
+void tt_relu_f32(size_t n, const float *x, float *y);
+void tt_relu_backward_f32(size_t n, const float *dy, const float *x, float *dx);
+void tt_sigmoid_f32(size_t n, const float *x, float *y);
+void tt_sigmoid_backward_f32(size_t n, const float *dy, const float *y, float *dx);
+void tt_tanh_f32(size_t n, const float *x, float *y);
+void tt_tanh_backward_f32(size_t n, const float *dy, const float *y, float *dx);
 void tt_gelu_f32(size_t n, const float *x, tt_gelu_form form, float *y);
 void tt_gelu_backward_f32(size_t n, const float *dy, const float *x, tt_gelu_form form, float *dx);
 
