@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from benchmarks import run
 
 # BLAS libraries read these when they are loaded.
+# OpenBLAS's threads wait for work as many ticks as this power of two: long enough to bridge two calls of the
+# same sample, short enough that the next contender need not wait long for its CPUs.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "24")
 BLAS_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -26,7 +29,7 @@ def arguments() -> argparse.Namespace:
         "filters", nargs="*", metavar="FILTER", help="FAMILY or FAMILY:TEXT, such as matmul or matmul:512"
     )
     parser.add_argument("--threads", type=int, metavar="N", help="instead of one, and then all")
-    parser.add_argument("--seconds", type=float, default=0.5, metavar="S", help="for each case (0.5)")
+    parser.add_argument("--seconds", type=float, default=1.0, metavar="S", help="for each case (1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample there")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the ratios there")
     parser.add_argument("--list", action="store_true", help="only name the cases")
@@ -83,8 +86,9 @@ def main() -> int:
         output.write_json(results, chosen.json, seconds=chosen.seconds, complete=complete)
     if chosen.plots:
         output.write_plots(results, chosen.plots)
-    for group in output.grouped(results):
-        console.print(output.summary(group), highlight=False)
+    if len(groups := output.grouped(results)) > 1:
+        for group in groups:
+            console.print(output.summary(group), highlight=False)
     return 0 if complete else 130
 
 

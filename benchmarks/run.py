@@ -23,9 +23,6 @@ PEAK, READING = "multiply-adds on registers", "reading"
 # Not families.
 FRAME = {"__main__", "case", "ceilings", "output", "peers", "run"}
 
-# A pool's threads spin for a while after its last call; ONNX Runtime's longest, for about a million pauses.
-SETTLE_SECONDS = 0.02
-
 
 @dataclass
 class Result:
@@ -121,7 +118,7 @@ def measure(case: Case, threads: int, seconds: float) -> Result:
         races = timing.race_many(
             {**contenders, **{name: limit.call for name, limit in limits.items()}},
             seconds=seconds,
-            settle=SETTLE_SECONDS if threads > 1 else None,
+            settle=threads > 1,
         )
     return Result(
         case.family, case.shape, threads, case.operations, case.read_bytes, races,

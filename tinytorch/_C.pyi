@@ -310,10 +310,15 @@ def conv2d_int8(
     out_kind: int,
     out_scale: float,
     out_zero_point: int,
+    x_layout: int,
+    out_layout: int,
+    pool_h: int,
+    pool_w: int,
     /,
 ) -> Array:
-    """x_q (N, C, H, W) uint8 or int8, w_scale (O,), bias (O,) -> (N, O, OH, OW). Padding holds
-    x_zero_point, the real 0."""
+    """x_q (N, C, H, W) uint8 or int8, w_scale (O,), bias (O,) -> (N, O, OH // pool_h, OW // pool_w), the
+    largest of each pooling window. A layout of 1 puts the channels last. Padding holds x_zero_point, the
+    real 0."""
 
 def pack_int4(w: F32, group_size: int, /) -> Packed:
     """w (K, N), groups of group_size (a multiple of 32) consecutive k of one column; the last may be
