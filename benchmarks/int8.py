@@ -84,7 +84,7 @@ def _product(size: int, dtype: Any, threads: int) -> Case:
     )
 
 
-# --- layers: requantized, weights packed, a scale for each output --------------------------------------------
+# --- layers: requantized, weights packed, a scale for each output ------------------------------------------
 
 
 def _linear(rows: int, inner: int, outer: int, threads: int) -> Case:
@@ -127,7 +127,8 @@ def _convolution(
     options = {"stride": 1, "padding": kernel // 2, "dilation": 1, "groups": 1, **options}
     options["padding"] *= options["dilation"]
     groups = options["groups"]
-    x, w, bias = _integers(np.uint8, n, c, h, h), _integers(np.int8, k, c // groups, kernel, kernel), _normal(k)
+    x, w = _integers(np.uint8, n, c, h, h), _integers(np.int8, k, c // groups, kernel, kernel)
+    bias = _normal(k)
     scale = np.full(k, WEIGHT_SCALE, np.float32)
     packed = kernels.pack_int8(w, scale, groups=groups)
     x_float, w_float = _normal(n, c, h, h), _normal(k, c // groups, kernel, kernel)
@@ -150,16 +151,16 @@ def _convolution(
     different = "".join(
         f", {name} {options[name]}" for name in ("stride", "dilation", "groups") if options[name] > 1
     )
-    floats: dict[str, Any] = dict(options)
+    same: dict[str, Any] = dict(options)
     return Case(
         "conv2d_int8",
         f"{n}x{c}x{h}x{h}, {k} of {kernel}x{kernel}{different}, {layout}",
         lambda: kernels.conv2d_int8(
-            ours, X_SCALE, X_ZERO, packed, bias, **options, out_scale=OUT_SCALE, out_zero_point=OUT_ZERO,
+            ours, X_SCALE, X_ZERO, packed, bias, **same, out_scale=OUT_SCALE, out_zero_point=OUT_ZERO,
             x_layout=layout, out_layout=layout,
         ),
         calls,
-        own={"float32": lambda: kernels.conv2d(x_float, w_float, bias, **floats)},
+        own={"float32": lambda: kernels.conv2d(x_float, w_float, bias, **same)},
     )  # fmt: skip
 
 
@@ -171,7 +172,7 @@ _PARAMETERS = ("x_scale", "x_zero", "w_scale", "w_zero", "out_scale", "out_zero"
 def _quantized_inputs(
     x: np.ndarray, w: np.ndarray, scale: np.ndarray, bias: np.ndarray, *, bias_last: bool
 ) -> dict[str, np.ndarray]:
-    """In the order of ONNX's QLinearConv, or of ONNX Runtime's QGemm, which has the bias before the output."""
+    """In the order of ONNX's QLinearConv, or of ONNX Runtime's QGemm: the bias before the output."""
     inputs: dict[str, Any] = {
         "x": x, "x_scale": np.float32(X_SCALE), "x_zero": np.uint8(X_ZERO),
         "w": w, "w_scale": scale, "w_zero": np.zeros(len(scale), np.int8),

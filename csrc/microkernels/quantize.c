@@ -224,9 +224,9 @@ static void transpose(size_t rows, size_t columns, const uint8_t *x, size_t x_st
     }
 }
 
-void TT_FOR_LEVEL(tt_depthwise_int8)(size_t m, size_t n, const uint8_t *const *patches, const size_t *offsets,
-                                     size_t taps, const int8_t *w, size_t w_stride, const int32_t *start,
-                                     int32_t *acc, size_t acc_stride);
+void TT_FOR_LEVEL(tt_depthwise_int8)(size_t m, size_t first, size_t n, const uint8_t *const *patches,
+                                     const size_t *offsets, size_t taps, const int8_t *w, size_t w_stride,
+                                     const int32_t *start, int32_t *acc, size_t acc_stride);
 
 const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, quantize_group, prepare,
                                                            to_bytes, to_floats, convert, transpose,

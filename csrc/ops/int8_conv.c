@@ -224,8 +224,8 @@ static void multiply_patches(const conv_job *job, const char *const *patches, si
     size_t nr = job->kernels->nr;
     const int32_t *start = job->finish->start + group * job->finish->stride + j;
     if (job->depthwise) {
-        job->quantize->depthwise(m, n, (const uint8_t *const *)patches, job->offsets, job->offset_count,
-                                 job->panels + j, job->outputs, start, sums, nr);
+        job->quantize->depthwise(m, j, n, (const uint8_t *const *)patches, job->offsets, job->offset_count,
+                                 job->panels, job->outputs, start, sums, nr);
         return;
     }
     const int8_t *b = job->panels + (group * job->outputs + j) * job->depth;
