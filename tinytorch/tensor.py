@@ -44,7 +44,8 @@ class Tensor:
         The gradient, in the shape of `data`; `backward` adds to it.
     """
 
-    _data: np.ndarray
+    # Fixed places for what every tensor has: a graph has many small tensors, which must be quick to make.
+    __slots__ = ("__dict__", "__weakref__", "_data", "_grad_fn", "_version", "grad", "requires_grad")
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -88,6 +89,11 @@ class Tensor:
     @property
     def dtype(self) -> np.dtype:
         return self._data.dtype
+
+    @property
+    def _layout(self) -> tuple[tuple[int, ...], np.dtype]:
+        """What a gradient of this tensor must be like."""
+        return self._data.shape, self._data.dtype
 
     @property
     def is_leaf(self) -> bool:
@@ -279,15 +285,16 @@ class Tensor:
         if not isinstance(other, (Tensor, np.ndarray)):
             raise TypeError(f"matmul: expected a Tensor, got {type(other).__name__}")
         other = as_tensor(other, self)
-        if self.ndim == 0 or other.ndim == 0:
+        a, b = self._data, other._data
+        if a.ndim == 0 or b.ndim == 0:
             return self * other
-        inner = self.shape[-1], other.shape[-2 if other.ndim > 1 else 0]
-        if inner[0] != inner[1]:
+        if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+            inner = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
             raise ValueError(
-                f"matmul {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
+                f"matmul {a.shape} @ {b.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
                 "The last axis on the left meets the last but one on the right; is a transpose missing?"
             )
-        return record(kernels.matmul(self._data, other._data), rules.MatmulBackward, self, other)
+        return record(kernels.matmul(a, b), rules.MatmulBackward, self, other)
 
     # --- comparisons: boolean tensors, no gradient ------------------------------------------------
 
@@ -342,7 +349,7 @@ class Tensor:
     # --- reductions -------------------------------------------------------------------------------
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return record(self._data.sum(axis=axis, keepdims=keepdims), rules.SumBackward, self, axis, keepdims)
+        return record(np.add.reduce(self._data, axis=axis, keepdims=keepdims), rules.SumBackward, self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         total = self.sum(axis, keepdims)
@@ -464,6 +471,8 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if like is not None and like.dtype.kind == "f":
+        if type(value) is float or type(value) is int:
+            return Tensor._wrap(np.array(value, like.dtype))
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"expected a Tensor, an array or a number, got {type(value).__name__}")
@@ -477,24 +486,28 @@ def match_dtypes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Let an integer operand follow a floating-point one, as in PyTorch (NumPy would go to float64)."""
     if a.dtype.kind != b.dtype.kind:
         if a.dtype.kind == "f":
-            return a, Tensor._wrap(b._data.astype(a.dtype))
+            return a, b.astype(a.dtype)
         if b.dtype.kind == "f":
-            return Tensor._wrap(a._data.astype(b.dtype)), b
+            return a.astype(b.dtype), b
     return a, b
 
 
 def _binary(
     symbol: str, compute: Callable, node: type[engine.Function] | None, left: Any, right: Any
 ) -> Tensor:
-    try:
+    """`left` (symbol) `right`, one of which is a tensor; `compute` works on arrays, `node` reverses it."""
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
         like = left if isinstance(left, Tensor) else right
-        a, b = match_dtypes(as_tensor(left, like), as_tensor(right, like))
-    except (TypeError, ValueError):
-        return NotImplemented
+        try:
+            left, right = as_tensor(left, like), as_tensor(right, like)
+        except (TypeError, ValueError):
+            return NotImplemented
+    if left._data.dtype is not right._data.dtype:
+        left, right = match_dtypes(left, right)
     try:
-        data = compute(a._data, b._data)
+        data = compute(left._data, right._data)
     except ValueError as error:
         if "broadcast" not in str(error):
             raise
-        raise broadcast_error(symbol, a.shape, b.shape) from None
-    return Tensor._wrap(data) if node is None else record(data, node, a, b)
+        raise broadcast_error(symbol, left.shape, right.shape) from None
+    return Tensor._wrap(data) if node is None else record(data, node, left, right)
