@@ -44,6 +44,7 @@ class Tensor:
         The gradient, in the shape of `data`; `backward` adds to it.
     """
 
+    _data: np.ndarray
     # Fixed places for what every tensor has: a graph has many small tensors, which must be quick to make.
     __slots__ = ("__dict__", "__weakref__", "_data", "_grad_fn", "_version", "grad", "requires_grad")
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
@@ -70,7 +71,7 @@ class Tensor:
 
     def _set_data(self, data: np.ndarray) -> None:
         self._data = data if isinstance(data, np.ndarray) else to_array(data, self.requires_grad, None)
-        self._version += 1
+        self.mark_changed()
 
     data = property(operator.attrgetter("_data"), _set_data)
 
@@ -214,6 +215,8 @@ class Tensor:
     def mark_changed(self) -> None:
         """Say that the elements of `data` were changed in place, so that an outdated graph notices."""
         self._version += 1
+        if self._grad_fn is not None:
+            self._grad_fn.output_changed()
 
     # --- arithmetic -------------------------------------------------------------------------------
 
@@ -271,7 +274,7 @@ class Tensor:
                 )
             return out_of_place(other)
         compute(self._data, other.data if isinstance(other, Tensor) else other, out=self._data)
-        self._version += 1
+        self.mark_changed()
         return self
 
     def __matmul__(self, other: Any) -> Tensor:
@@ -330,8 +333,8 @@ class Tensor:
         return record(y, rules.ElementwiseBackward, self, lambda y: 0.5 / y, y)
 
     def tanh(self) -> Tensor:
-        y = np.tanh(as_float(self._data))
-        return record(y, rules.ElementwiseBackward, self, lambda y: 1 - y * y, y)
+        y = kernels.tanh(self._data)
+        return record(y, rules.TanhBackward, self, y)
 
     def abs(self) -> Tensor:
         return record(np.abs(self._data), rules.ElementwiseBackward, self, np.sign, self)
@@ -349,7 +352,8 @@ class Tensor:
     # --- reductions -------------------------------------------------------------------------------
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return record(np.add.reduce(self._data, axis=axis, keepdims=keepdims), rules.SumBackward, self, axis, keepdims)
+        total = np.add.reduce(self._data, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return record(total, rules.SumBackward, self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         total = self.sum(axis, keepdims)
@@ -458,7 +462,7 @@ class Tensor:
                 "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
             )
         self._data[index_arrays(key)] = value.data if isinstance(value, Tensor) else value
-        self._version += 1
+        self.mark_changed()
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

@@ -13,7 +13,7 @@ import functools
 import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -96,15 +96,18 @@ class Function:
     reads_inputs : bool
         Whether `backward` reads the input tensors (then `saved_tensors` keeps them, and changing one in place
         before `backward` is an error).
+    reads_output : bool
+        Whether `backward` reads the array that the operation gave; then changing that one is an error.
     owns_gradients : bool
-        Whether the arrays that `backward` returns are new and nothing else refers to them, so that a parameter
-        can keep one as its `.grad` without a copy, and another gradient can be added to it in place.
+        Whether the arrays that `backward` returns are new and nothing else refers to them. A parameter can
+        then keep one as its `.grad` without a copy, and another gradient can be added to one in place.
     next_functions : list
         For each input: the node that made it, itself if it is a leaf, or None if it needs no gradient. None
         instead of a list once `backward` has passed.
     """
 
     reads_inputs = True
+    reads_output = False
     owns_gradients = False
     apply = _Apply()
 
@@ -137,7 +140,7 @@ class Function:
         """For each input, whether `backward` has to return its gradient."""
         return [edge is not None for edge in self.next_functions or ()]
 
-    def input_shape(self, i: int = 0) -> tuple[int, ...]:
+    def input_shape(self, i: int = 0) -> Any:
         """The shape of input `i`, which must be one that needs a gradient."""
         return (self.next_functions or ())[i]._layout[0]
 
@@ -164,11 +167,14 @@ class Function:
         edges = self.next_functions
         if edges is None:
             raise RuntimeError(
-                f"backward reached {type(self).__name__} a second time, but the first backward freed its saved "
-                "values. Run the forward computation again, or call backward(retain_graph=True) the first time."
+                f"backward reached {type(self).__name__} a second time, but the first backward freed its "
+                "saved values. Run the forward computation again, or call backward(retain_graph=True) the "
+                "first time."
             )
         if self.saved_tensors and self._versions != [getattr(t, "_version", 0) for t in self.saved_tensors]:
-            self._raise_changed()
+            self._raise_changed("an input")
+        if edges[0] is None and len(edges) == 1:
+            return (None,)
         # Through the class, so that a PyTorch-style staticmethod works too.
         grads = type(self).backward(self, grad)
         if not isinstance(grads, tuple):
@@ -187,20 +193,23 @@ class Function:
             fitting.append(g)
         return tuple(fitting)
 
-    def _raise_changed(self) -> None:
-        for tensor, version in zip(self.saved_tensors, self._versions, strict=True):
-            if getattr(tensor, "_version", 0) != version:
-                raise RuntimeError(
-                    f"{type(self).__name__}: an input of shape {tensor.shape} was changed after it was used, so "
-                    "its gradient would be wrong. Call backward before changing it (or before optimizer.step)."
-                )
+    def output_changed(self) -> None:
+        """Note that the operation's result was changed in place."""
+        if self.reads_output:
+            self._gradients = lambda grad: self._raise_changed("its output")  # type: ignore[method-assign]
+
+    def _raise_changed(self, what: str) -> NoReturn:
+        raise RuntimeError(
+            f"{type(self).__name__}: {what} was changed after it was used, so its gradient would be wrong. "
+            "Call backward before changing it (or before optimizer.step)."
+        )
 
     def _fit(self, i: int, grad: Any, layout: tuple | None) -> np.ndarray:
         """The gradient of input `i` in the shape and dtype of that input."""
         if layout is None:
             raise RuntimeError(
-                f"{type(self).__name__}: its input {i} was given a _grad_fn by hand, so the shape of its gradient "
-                "is unknown; use record, or the class's apply"
+                f"{type(self).__name__}: its input {i} was given a _grad_fn by hand, so the shape of its "
+                "gradient is unknown; use record, or the class's apply"
             )
         shape, dtype = layout
         if grad is None:

@@ -85,6 +85,7 @@ class ElementwiseBackward(Function):
 
     def __init__(self, x: Any, derivative: Callable, source: Any) -> None:
         self.reads_inputs = source is x
+        self.reads_output = not self.reads_inputs
         super().__init__(x)
         self.derivative, self.source = derivative, source
 
@@ -262,7 +263,7 @@ class EmbeddingBackward(Function):
         self.indices = indices if isinstance(indices, np.ndarray) else np.asarray(indices.data)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return _add_rows(grad, self.indices.astype(np.int64), self.input_shape())
+        return _add_rows(grad, self.indices.astype(np.int64, copy=False), self.input_shape())
 
 
 def _picks_once(key: Any) -> bool:
@@ -332,38 +333,47 @@ class ExtremumBackward(_Reduction):
 # --------------------------------------------------------------------------------------------------
 
 
-class ReLUBackward(Function):
-    """max(x, 0), whose gradient at 0 is 0"""
+class _FromOutput(Function):
+    """An activation whose derivative needs the output only."""
 
     reads_inputs = False
-    owns_gradients = True
-
-    def __init__(self, x: Any) -> None:
-        super().__init__(x)
-        self.positive = x.data > 0  # a quarter of the memory that keeping x would take
-
-    def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad * self.positive
-
-
-class SigmoidBackward(Function):
-    """1 / (1 + exp(-x)), from its output"""
-
-    reads_inputs = False
+    reads_output = True
     owns_gradients = True
 
     def __init__(self, x: Any, output: Any) -> None:
         super().__init__(x)
         self.output = _as_array(output)
 
+
+class ReLUBackward(_FromOutput):
+    """max(x, 0), whose gradient at 0 is 0; the output is positive where x is"""
+
+    def __init__(self, x: Any, output: Any = None) -> None:
+        super().__init__(x, x if output is None else output)
+
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad * self.output * (1 - self.output)
+        return kernels.relu_backward(grad, self.output)
+
+
+class SigmoidBackward(_FromOutput):
+    """1 / (1 + exp(-x))"""
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return kernels.sigmoid_backward(grad, self.output)
+
+
+class TanhBackward(_FromOutput):
+    """tanh(x)"""
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return kernels.tanh_backward(grad, self.output)
 
 
 class SoftmaxBackward(Function):
     """softmax along `dim`, from its output"""
 
     reads_inputs = False
+    reads_output = True
     owns_gradients = True
 
     def __init__(self, x: Any, output: Any, dim: int = -1) -> None:
@@ -442,5 +452,5 @@ class CrossEntropyBackward(Function):
     def backward(self, grad: np.ndarray) -> np.ndarray:
         logits = self.saved_tensors[0].data
         return kernels.cross_entropy_backward(
-            float(grad), logits, self.targets.astype(np.int64), **self.options
+            float(grad), logits, self.targets.astype(np.int64, copy=False), **self.options
         )
