@@ -1,5 +1,6 @@
 # make demo    sets everything up and runs the report: what each optimization is worth on this machine
 # make test    sets everything up and runs the tests
+# make bench   sets everything up and races the kernels against NumPy, PyTorch, ONNX Runtime and SciPy
 # make check   what a plain machine lacks: sanitizers, other compilers, emulated CPUs, notebooks (Linux)
 # make clean   removes all that these built
 #
@@ -7,12 +8,15 @@
 
 VENV = .venv
 BIN = $(VENV)/bin
+# What `make bench` races against: a build for CPUs is enough, and pip may need to be told where one is:
+# make bench TORCH='torch --index-url ...'
+TORCH = torch==2.13.0
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # What the installed package is made from; its Python files are used where they lie.
 SOURCES = setup.py pyproject.toml $(shell find csrc -name tests -prune -o -name '*.[ch]' -print)
 
-.PHONY: demo test check clean
+.PHONY: demo test bench check clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -26,6 +30,10 @@ test: $(VENV)/test-extra
 	    TINYTORCH_CPU=$$level $(BIN)/python -m pytest -q -m kernel || exit 1; \
 	done
 
+# A part of it: make bench BENCH='matmul:512 conv --threads 1'
+bench: $(VENV)/bench-extra
+	$(BIN)/python -m benchmarks $(BENCH)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
@@ -38,8 +46,13 @@ $(VENV)/made:
 	touch $@
 
 $(VENV)/installed: $(VENV)/made $(SOURCES)
-	@echo 'Building TinyTorch: a minute or two.'
+	@echo 'Building TinyTorch: up to a minute.'
 	$(PIP) install --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/bench-extra: $(VENV)/installed
+	$(PIP) install $(TORCH)
+	$(PIP) install 'tinytorch[bench]'
 	touch $@
 
 # Already installed, so only what the extra adds is fetched.

@@ -9,6 +9,7 @@ import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,20 +83,27 @@ def lesson_flags(flags: list[str]) -> tuple[str, str]:
 
 
 class BuildExt(build_ext):
-    """Compiles the sources in groups that share their flags."""
+    """Compiles each source with the flags of its group, as many at a time as there are CPUs."""
 
     def build_extension(self, ext: Extension) -> None:
         machine = os.environ.get("TINYTORCH_BUILD_MACHINE", platform.machine())
         levels = {level: flags for level, flags in level_flags(machine).items() if self.compiler_knows(flags)}
         extra_flags = os.environ.get("TINYTORCH_CFLAGS", "").split()
-        for group in groups(levels, ("runtime", "ops", "python")):
-            ext.extra_objects += self.compiler.compile(
-                [str(source) for source in group.sources],
+
+        def compile_one(source: Path, group: Group) -> list[str]:
+            return self.compiler.compile(
+                [str(source)],
                 output_dir=str(Path(self.build_temp) / group.folder),
                 include_dirs=ext.include_dirs,
                 macros=ext.define_macros + group.macros,
                 extra_postargs=[*LANGUAGE_FLAGS, *OPTIMIZE_FLAGS, *group.flags, *extra_flags],
             )
+
+        parts = groups(levels, ("runtime", "ops", "python"))
+        jobs = [(source, group) for group in parts for source in group.sources]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for objects in pool.map(compile_one, *zip(*jobs, strict=True)):
+                ext.extra_objects += objects
         super().build_extension(ext)
 
     def compiler_knows(self, flags: list[str]) -> bool:

@@ -72,9 +72,9 @@ check-package:
 check-import-time:
 	$(BIN)/python .ci/import_time.py
 
-# The sources become notebooks, and each of their cells runs.
+# The notebooks are what their sources say, and each of their cells runs.
 check-notebooks: $(VENV)/course-extra
+	$(BIN)/python .ci/notebooks.py
 	rm -rf build/notebooks && mkdir -p build
 	cp -r notebooks build/notebooks
-	$(BIN)/jupytext --quiet --to ipynb build/notebooks/*.py
 	$(BIN)/jupyter execute build/notebooks/*.ipynb

@@ -36,7 +36,13 @@ def main(folder: Path) -> None:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     expect(
         names,
-        tracked("csrc", "tinytorch", "tests", "setup.py", "pyproject.toml", "LICENSE", "README.md"),
+        tracked(
+            *("benchmarks", "csrc", "tinytorch", "tests"),
+            "setup.py",
+            "pyproject.toml",
+            "LICENSE",
+            "README.md",
+        ),
         archive.name,
     )
 

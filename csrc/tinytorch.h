@@ -28,8 +28,8 @@ void tt_set_num_threads(int count); /* at least 1; the caller counts as one */
 
 /* Runs `iterations` rounds of independent fused multiply-adds in registers; returns the FLOPs done. */
 double tt_run_fma(size_t iterations);
-/* Reads n floats once, as fast as one thread can; returns their sum so that nothing is optimised away. */
-float tt_run_read(const float *x, size_t n);
+/* Reads n floats `passes` times, as fast as one thread can; returns a sum so that nothing is optimised away. */
+float tt_run_read(const float *x, size_t n, size_t passes);
 
 /* matmul -------------------------------------------------------------------------------------- */
 
@@ -153,6 +153,15 @@ tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *
 
 /* activation ---------------------------------------------------------------------------------- */
 
+/* y may be x, and dx either of its inputs. Each gradient is computed from what is named: the argument x of the
+ * forward call, or its result y. */
+
+void tt_relu_f32(size_t n, const float *x, float *y);
+void tt_relu_backward_f32(size_t n, const float *dy, const float *x, float *dx);
+void tt_sigmoid_f32(size_t n, const float *x, float *y);
+void tt_sigmoid_backward_f32(size_t n, const float *dy, const float *y, float *dx);
+void tt_tanh_f32(size_t n, const float *x, float *y);
+void tt_tanh_backward_f32(size_t n, const float *dy, const float *y, float *dx);
 void tt_gelu_f32(size_t n, const float *x, tt_gelu_form form, float *y);
 void tt_gelu_backward_f32(size_t n, const float *dy, const float *x, tt_gelu_form form, float *dx);
 
@@ -266,9 +275,18 @@ size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape);
 tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uint8_t *packed);
 tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *packed, int8_t *w);
 
-/* y (batch, outputs, out_h, out_w); padding holds x.zero_point. */
-tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed, const float *w_scale,
-                         const float *bias, tt_result result);
+/* How images lie in memory: TT_NCHW (batch, channels, height, width), TT_NHWC (batch, height, width, channels);
+ * and of which results each window of pool_h x pool_w, side by side, keeps only the largest. */
+typedef enum { TT_NCHW = 0, TT_NHWC = 1 } tt_layout;
+enum { TT_MOST_POOLED = 16 }; /* pool_h * pool_w at most; at least 1 */
+typedef struct {
+    tt_layout x_layout, y_layout;
+    size_t pool_h, pool_w;
+} tt_conv2d_form;
+
+/* y (batch, outputs, out_h / pool_h, out_w / pool_w) or as its layout says; padding holds x.zero_point. */
+tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, const tt_conv2d_form *form, tt_quantized x,
+                         const uint8_t *packed, const float *w_scale, const float *bias, tt_result result);
 
 /* INT4 weights, packed once: groups of group_size (a multiple of 32) consecutive k of one column share a scale,
  * float16(max|w| / 7). TT_BAD_VALUE when w is not finite or a scale is beyond float16. */

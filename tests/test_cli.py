@@ -32,6 +32,13 @@ def test_report_writes_both_files(runs, tmp_path, capsys):
     assert "An example" in capsys.readouterr().out
 
 
+def test_figures_are_written_on_request(runs, tmp_path):
+    assert cli.main(["report", "--figures", "--out", str(tmp_path)]) == 0
+    pictures = sorted((tmp_path / "figures").iterdir())
+    assert len(pictures) == sum(len(section.figures) for section in example_record().sections) > 0
+    assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
+
+
 def test_json_output_is_json_alone(runs, tmp_path, capsys):
     assert cli.main(["report", "--json", "--only", "acceleration", "--out", str(tmp_path)]) == 0
     assert json.loads(capsys.readouterr().out)["type"] == "Record"

@@ -255,7 +255,10 @@ def test_peak_is_the_best_of_its_runs(monkeypatch):
 def test_bandwidth_counts_the_bytes_read(monkeypatch):
     fake = FakeMachine()
     monkeypatch.setattr(
-        timing.kernels, "run_read", lambda array: fake.function(array.nbytes / 20)(), raising=False
+        timing.kernels,
+        "run_read",
+        lambda array, passes: fake.function(passes * array.nbytes / 20)(),
+        raising=False,
     )
     assert timing.measure_bandwidth(2**20, seconds=0.01, clock=fake.clock).value == pytest.approx(
         20, rel=1e-3
@@ -296,3 +299,28 @@ def test_bad_arguments_are_explained(call, message):
 )
 def test_quantities_read_well(quantity, text):
     assert str(quantity) == text
+
+
+def test_waits_as_long_as_a_thread_of_this_process_works(monkeypatch):
+    now = {"wall": 0.0, "cpu": 0.0}
+
+    def sleep(seconds):
+        now["wall"] += seconds
+        now["cpu"] += seconds * (now["wall"] < 0.035)  # another thread spins until then
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now["wall"])
+    monkeypatch.setattr(timing.time, "process_time", lambda: now["cpu"])
+    monkeypatch.setattr(timing.time, "sleep", sleep)
+    assert timing.wait_until_idle() == pytest.approx(0.04)
+    now["wall"] = -10.0
+    assert timing.wait_until_idle(at_most=0.1) == pytest.approx(0.1, abs=0.011)
+
+
+def test_settling_waits_and_calls_once_before_each_sample(monkeypatch):
+    events = []
+    monkeypatch.setattr(timing, "wait_until_idle", lambda: events.append("wait") or 0.0)
+    calls = {name: lambda name=name: events.append(name) for name in "ab"}
+    race_many(calls, rounds=2, repeats={"a": 1, "b": 2}, settle=True)
+    sample_a, sample_b = ["wait", "a", "a"], ["wait", "b", "b", "b"]
+    # Once each before the rounds, to know how long settling takes.
+    assert events == ["wait", "wait", *sample_a, *sample_b, *sample_b, *sample_a]

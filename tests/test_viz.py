@@ -50,6 +50,24 @@ def test_pruned_connections_are_not_drawn():
     assert len(figure.axes[0].collections[0].get_segments()) == 2
 
 
+def test_a_notebook_shows_a_figure():
+    figure = viz.lines([{"name": "a", "x": [1, 2], "y": [1, 2]}])
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_images_stand_in_rows_with_their_captions():
+    pictures = np.arange(3 * 4 * 5, dtype=float).reshape(3, 4, 5)
+    axes = viz.images(pictures, ["a", "b", "c"], columns=2).axes
+    assert [a.get_title() for a in axes] == ["a", "b", "c", ""]
+    for shown, picture in zip(axes, pictures, strict=False):
+        np.testing.assert_array_equal(shown.images[0].get_array(), picture)
+    assert not axes[3].images
+    with pytest.raises(ValueError, match="2 captions for 3 pictures"):
+        viz.images(pictures, ["a", "b"])
+    with pytest.raises(ValueError, match=r"\(N, H, W\)"):
+        viz.images(pictures[0])
+
+
 def test_signed_heat_map_is_symmetric_about_zero():
     image = viz.heat_map([[-1.0, 4.0]]).axes[0].images[0]
     assert image.get_clim() == (-4.0, 4.0)

@@ -46,8 +46,8 @@ def get_num_threads() -> int: ...
 def run_fma(iterations: int, /) -> float:
     """Multiply-adds in registers; returns the operations done."""
 
-def run_read(x: F32, /) -> float:
-    """Reads x from end to end; returns a sum that depends on all of it."""
+def run_read(x: F32, passes: int, /) -> float:
+    """Reads x from end to end, `passes` times; returns a sum that depends on all of it."""
 
 # --- matmul, linear -------------------------------------------------------------------------
 
@@ -144,10 +144,16 @@ def avg_pool2d_backward(
 
 # --- activation, softmax, normalisation -----------------------------------------------------
 
-def gelu(x: F32, approximate: int, /) -> F32:
-    """Any shape."""
+def relu(x: F32, out: F32 | None, /) -> F32:
+    """max(x, 0) of any shape. Here and up to layer norm, out may be an input itself."""
 
-def gelu_backward(dy: F32, x: F32, approximate: int, /) -> F32: ...
+def relu_backward(dy: F32, x: F32, out: F32 | None, /) -> F32: ...
+def sigmoid(x: F32, out: F32 | None, /) -> F32: ...
+def sigmoid_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def tanh(x: F32, out: F32 | None, /) -> F32: ...
+def tanh_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def gelu(x: F32, approximate: int, out: F32 | None, /) -> F32: ...
+def gelu_backward(dy: F32, x: F32, approximate: int, out: F32 | None, /) -> F32: ...
 def softmax(x: F32, /) -> F32:
     """Over the last axis; ndim >= 1. The same holds for the next three."""
 
@@ -304,10 +310,15 @@ def conv2d_int8(
     out_kind: int,
     out_scale: float,
     out_zero_point: int,
+    x_layout: int,
+    out_layout: int,
+    pool_h: int,
+    pool_w: int,
     /,
 ) -> Array:
-    """x_q (N, C, H, W) uint8 or int8, w_scale (O,), bias (O,) -> (N, O, OH, OW). Padding holds
-    x_zero_point, the real 0."""
+    """x_q (N, C, H, W) uint8 or int8, w_scale (O,), bias (O,) -> (N, O, OH // pool_h, OW // pool_w), the
+    largest of each pooling window. A layout of 1 puts the channels last. Padding holds x_zero_point, the
+    real 0."""
 
 def pack_int4(w: F32, group_size: int, /) -> Packed:
     """w (K, N), groups of group_size (a multiple of 32) consecutive k of one column; the last may be
@@ -332,7 +343,15 @@ def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F
 Indices = NDArray[uint16] | NDArray[int32]
 
 def sparse_matmul(
-    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int, x: F32, /
+    values: F32,
+    indices: Indices,
+    row_pointers: NDArray[int32],
+    m: int,
+    k: int,
+    r: int,
+    x: F32,
+    out: F32 | None,
+    /,
 ) -> F32:
     """x (K, N) -> W @ x, (M, N)."""
 
@@ -346,6 +365,7 @@ def sparse_linear(
     x: F32,
     bias: F32 | None,
     activation: int,
+    out: F32 | None,
     /,
 ) -> F32:
     """x (..., K), bias (M,) -> x @ W.T, (..., M)."""

@@ -26,13 +26,18 @@ Array = np.ndarray
 
 
 def matmul_naive(a: Array, b: Array) -> Array:
-    """a (M, K) @ b (K, N) in three Python loops over array elements."""
+    """a (M, K) @ b (K, N) in three Python loops over array elements.
+
+    Reading ``a[i, p]`` makes a Python object for one number, each time.
+    """
     m, k, n = _matmul_shape("matmul_naive", a, b)
-    c = np.zeros((m, n), dtype=np.float32)
+    c = np.empty((m, n), dtype=np.float32)
     for i in range(m):
         for j in range(n):
+            total = 0.0
             for p in range(k):
-                c[i, j] += a[i, p] * b[p, j]
+                total += a[i, p] * b[p, j]
+            c[i, j] = total
     return c
 
 

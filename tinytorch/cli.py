@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("tinytorch-report"), metavar="DIR", help="where the files go"
     )
     report.add_argument("--json", action="store_true", help="print the record as JSON instead of tables")
+    report.add_argument("--figures", action="store_true", help="write each figure as a PNG, too")
     report.add_argument("--threads", type=_positive, metavar="N", help="threads for the kernels")
     report.set_defaults(run=_report, effort="normal")
 
@@ -77,7 +78,7 @@ def _report(options: argparse.Namespace) -> int:
         record = experiments.run(
             options.only, effort=options.effort, threads=options.threads, progress=progress
         )
-    written = report.save(record, options.out)
+    written = report.save(record, options.out, figures=options.figures)
     if options.json:
         print(experiments.to_json(record))
     else:

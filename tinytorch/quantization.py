@@ -4,6 +4,7 @@ A float x stands as an integer q with x ≈ scale · (q - zero_point). Weights a
 one scale for each output channel; activations are asymmetric uint8, with one scale for each layer, found by
 running a few samples through the float model (calibration). `quantize` keeps every value an integer between
 layers: products are int8 · uint8 summed in int32, and each sum is scaled once to the next layer's uint8.
+Images stay as the kernels read them, channels last, and pooling happens before sums leave the registers.
 
 `quantize_naive` stores INT8 too, but makes float32 weights of it on every call. It is here because so much
 published code does that: it saves bytes, and cannot save time.
@@ -126,6 +127,9 @@ class ConvolutionInt8:
     activation: str | None
     input: Scale
     output: Scale | None
+    max_pool: tuple[int, int] = (1, 1)
+    input_layout: str = "NCHW"
+    output_layout: str = "NCHW"
 
     @property
     def nbytes(self) -> int:
@@ -134,8 +138,15 @@ class ConvolutionInt8:
     def __call__(self, x: Array) -> Array:
         return kernels.conv2d_int8(
             x, self.input.scale, self.input.zero_point, self.weight, self.bias, stride=self.stride,
-            padding=self.padding, activation=self.activation, **_output_arguments(self.output),
+            padding=self.padding, activation=self.activation, max_pool=self.max_pool,
+            x_layout=self.input_layout, out_layout=self.output_layout, **_output_arguments(self.output),
         )  # fmt: skip
+
+    def joins(self, pooling: Pooling) -> bool:
+        """Whether the kernel can pool like this: windows side by side, not too large, none yet."""
+        side_by_side = pooling.stride == pooling.kernel_size and pooling.padding == (0, 0)
+        area = pooling.kernel_size[0] * pooling.kernel_size[1]
+        return side_by_side and area <= kernels.int8.MAX_POOLED and self.max_pool == (1, 1)
 
 
 @dataclass(frozen=True)
@@ -157,6 +168,12 @@ class DenseInt8:
             x, self.input.scale, self.input.zero_point, self.weight, self.bias,
             activation=self.activation, **_output_arguments(self.output),
         )  # fmt: skip
+
+    def reading_channels_last(self, channels: int) -> DenseInt8:
+        """The layer for inputs flattened from NHWC: rows of weights (c, h, w) in the order (h, w, c)."""
+        w = self.weight.unpack()
+        w = w.reshape(channels, -1, w.shape[1]).swapaxes(0, 1).reshape(w.shape)
+        return replace(self, weight=kernels.pack_int8(w, self.weight.scale))
 
 
 @dataclass(frozen=True)
@@ -208,7 +225,30 @@ def quantize(model: Layer, calibration: Array | Tensor | Iterable[Array | Tensor
         output = None if last else held if _keeps_scale(stage) else scales[i + 1]
         result.append(quantize_stage(stage, held, output))
         held = output or held
-    return InferenceModel(result)
+    return InferenceModel(_fuse(result))
+
+
+def _fuse(stages: list[Stage]) -> list[Stage]:
+    """Max pooling joins the convolution before it, and what only convolutions and Dense see stays NHWC."""
+    fused: list[Stage] = []
+    for stage in stages:
+        last = fused[-1] if fused else None
+        before = fused[-2] if len(fused) > 1 else None
+        if isinstance(last, ConvolutionInt8) and isinstance(stage, Pooling) and last.joins(stage):
+            fused[-1] = replace(last, max_pool=stage.kernel_size)
+            continue
+        if isinstance(last, ConvolutionInt8) and isinstance(stage, ConvolutionInt8):
+            fused[-1] = replace(last, output_layout="NHWC")
+            stage = replace(stage, input_layout="NHWC")
+        elif (
+            isinstance(before, ConvolutionInt8)
+            and isinstance(last, Flattening)
+            and isinstance(stage, DenseInt8)
+        ):
+            fused[-2] = replace(before, output_layout="NHWC")
+            stage = stage.reading_channels_last(before.weight.shape[0])
+        fused.append(stage)
+    return fused
 
 
 def _split_gelu(stages: Iterable[Stage]) -> Iterable[Stage]:

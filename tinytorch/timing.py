@@ -180,6 +180,17 @@ def _calibrate(call: Call, sample_seconds: float, clock: Clock) -> tuple[int, fl
         nanoseconds = _elapsed(call, repeats, clock)
 
 
+def wait_until_idle(at_most: float = 0.2) -> float:
+    """Sleep until no thread of this process works or spins any more; returns how many seconds that took."""
+    start = time.perf_counter()
+    busy = True
+    while busy and time.perf_counter() - start < at_most:
+        worked, since = time.process_time(), time.perf_counter()
+        time.sleep(0.01)  # longer than a tick of the scheduler, in which CPU time may be counted
+        busy = time.process_time() - worked > 0.1 * (time.perf_counter() - since)
+    return time.perf_counter() - start
+
+
 def race_many(
     contenders: Mapping[str, Call],
     *,
@@ -190,6 +201,7 @@ def race_many(
     confidence: float = CONFIDENCE,
     claims: int = 1,
     noise: float = 1.0,
+    settle: bool = False,
     clock: Clock = time.perf_counter_ns,
 ) -> Races:
     """Race several functions, in turn within each round, every other round in reverse order.
@@ -212,6 +224,9 @@ def race_many(
         How many statements the report makes (intervals are widened accordingly).
     noise : float
         The noise floor, a ratio ≥ 1; see `noise_floor`.
+    settle : bool
+        Before each sample wait until this process is idle, then call once untimed. For contenders with thread
+        pools of their own: a pool's threads spin for a while after its last call, on the next one's CPUs.
     clock : function
         Returns nanoseconds.
 
@@ -227,14 +242,16 @@ def race_many(
     confidence = intervals.corrected(confidence, claims)
     fixed = dict(repeats or {})
     with _collector_off():
-        calibrated = {
-            name: _calibrate(call, sample_seconds, clock)
-            for name, call in contenders.items()
-            if name not in fixed
-        }
+        calibrated: dict[str, tuple[int, float]] = {}
+        one_round = 0.0
+        for name, call in contenders.items():
+            if name not in fixed:
+                calibrated[name] = _calibrate(call, sample_seconds, clock)
+                one_round += calibrated[name][1]
+            if settle:
+                one_round += wait_until_idle()
         counts = {name: fixed.get(name) or calibrated[name][0] for name in contenders}
         if rounds is None:
-            one_round = sum(duration for _, duration in calibrated.values())
             rounds = int(
                 min(max(seconds / max(one_round, 1e-9), intervals.rounds_needed(confidence)), MAX_ROUNDS)
             )
@@ -242,6 +259,9 @@ def race_many(
         order = list(contenders)
         for _ in range(rounds):
             for name in order:
+                if settle:
+                    wait_until_idle()
+                    contenders[name]()
                 # A clock that saw no time pass cannot tell: one nanosecond keeps the ratio defined.
                 nanoseconds = max(_elapsed(contenders[name], counts[name], clock), 1)
                 samples[name].append(nanoseconds / 1e9 / counts[name])
@@ -493,8 +513,7 @@ def measure_bandwidth(
     array = np.ones(max(array_bytes // 4, 1), dtype=np.float32)
 
     def run(passes: int) -> float:
-        for _ in range(passes):
-            kernels.run_read(array)
+        kernels.run_read(array, passes)
         return float(passes * array.nbytes)
 
     return _best_rate(run, "GB/s", seconds, clock)

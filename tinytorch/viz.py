@@ -6,6 +6,7 @@ matplotlib is imported when the first picture is drawn.
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,19 +45,35 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def _figure(width: float = 7.2, height: float = 3.8) -> tuple[Figure, Axes]:
-    """A figure that never touches pyplot's global state or a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+@functools.cache
+def _figure_type() -> type[Figure]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    class Picture(Figure):
+        """A figure that a notebook shows, though pyplot, which would see to that, is never imported."""
+
+        def _repr_png_(self) -> bytes:
+            return png(self)
+
+    return Picture
+
+
+def _empty_figure(width: float, height: float) -> Figure:
+    """A figure that never touches pyplot's global state or a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = _figure_type()(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _figure(width: float = 7.2, height: float = 3.8) -> tuple[Figure, Axes]:
+    figure = _empty_figure(width, height)
     return figure, figure.add_subplot()
 
 
 def _styled(draw: Any) -> Any:
     """Draw under STYLE without changing the caller's own matplotlib settings."""
-    import functools
 
     @functools.wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -205,6 +222,32 @@ def heat_map(
     figure.colorbar(image, ax=axes, label=color_label)
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.grid(visible=False)
+    return figure
+
+
+@_styled
+def images(pictures: Any, captions: Sequence[str] = (), *, columns: int = 8) -> Figure:
+    """Grey pictures in rows, dark where the value is high, each with its caption.
+
+    Parameters
+    ----------
+    pictures : array, (N, H, W)
+    captions : sequence of str
+        None or one for each picture.
+    """
+    array = np.asarray(pictures, dtype=float)
+    if array.ndim != 3 or len(array) == 0:
+        raise ValueError(f"images: pictures must be (N, H, W) with N at least 1, got shape {array.shape}")
+    if captions and len(captions) != len(array):
+        raise ValueError(f"images: {len(captions)} captions for {len(array)} pictures; give one for each")
+    columns = min(columns, len(array))
+    rows = -(-len(array) // columns)
+    figure = _empty_figure(0.9 * columns, (1.2 if captions else 0.9) * rows)
+    for index, axes in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        axes.axis("off")
+        if index < len(array):
+            axes.imshow(array[index], cmap="gray_r", interpolation="nearest")
+            axes.set_title(captions[index] if captions else "", fontsize=9)
     return figure
 
 

@@ -37,7 +37,8 @@ TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, con
                        const int32_t *start, int32_t *acc)
 {
     vi sum[4][MR][NV];
-    clear(m, nv, sum[0]);
+    TT_UNROLL for (size_t i = 0; i < m; i++)
+        TT_UNROLL for (size_t v = 0; v < nv; v++) sum[0][i][v] = vi_load(start + v * VN);
     if (chains >= 2) clear(m, nv, sum[1]);
     if (chains == 4) clear(m, nv, sum[2]), clear(m, nv, sum[3]);
 
@@ -58,7 +59,7 @@ TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, con
 
     TT_UNROLL for (size_t i = 0; i < m; i++)
         TT_UNROLL for (size_t v = 0; v < nv; v++) {
-            vi total = vi_add(vi_load(start + v * VN), sum[0][i][v]);
+            vi total = sum[0][i][v];
             if (chains >= 2) total = vi_add(total, sum[1][i][v]);
             if (chains == 4) total = vi_add(total, vi_add(sum[2][i][v], sum[3][i][v]));
             vi_store(acc + i * NR + v * VN, total);

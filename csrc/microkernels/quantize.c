@@ -107,14 +107,22 @@ static int prepare(size_t n, float x_scale, float out_scale, int zero_point, con
     return vf_sum(wrong) == 0.0f;
 }
 
-static void to_bytes(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
-                     uint8_t *y, size_t y_stride)
+/* The largest of `pooled` sums, one below the other, as floats. */
+TT_INLINE vf largest_sum(const int32_t *sums, size_t stride, size_t pooled)
+{
+    vi largest = vi_load(sums);
+    for (size_t i = 1; i < pooled; i++) largest = vi_max(largest, vi_load(sums + i * stride));
+    return vi_to_float(largest);
+}
+
+static void to_bytes(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
+                     const tt_requantization *how, uint8_t *y, size_t y_stride)
 {
     vf low = vf_set(how->low - (float)how->zero_point), high = vf_set(how->high - (float)how->zero_point);
     vi zero_point = vi_set(how->zero_point);
-    for (size_t i = 0; i < m; i++)
+    for (size_t i = 0; i < m; i++, sums += pooled * sum_stride)
         for (size_t j = 0; j < n; j += VF_N) {
-            vf x = vf_mul(vf_from_int(sums + i * sum_stride + j), vf_load(how->multiplier + j));
+            vf x = vf_mul(largest_sum(sums + j, sum_stride, pooled), vf_load(how->multiplier + j));
             x = clamp(x, low, high);
             if (j + VF_N <= n) {
                 vf_to_bytes(y + i * y_stride + j, x, zero_point);
@@ -126,12 +134,12 @@ static void to_bytes(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
         }
 }
 
-static void to_floats(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
+static void to_floats(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
                       const tt_requantization *how, float *y, size_t y_stride)
 {
-    for (size_t i = 0; i < m; i++)
+    for (size_t i = 0; i < m; i++, sums += pooled * sum_stride)
         for (size_t j = 0; j < n; j += VF_N) {
-            vf x = vf_mul(vf_from_int(sums + i * sum_stride + j), vf_load(how->scale + j));
+            vf x = vf_mul(largest_sum(sums + j, sum_stride, pooled), vf_load(how->scale + j));
             if (how->bias) x = vf_add(x, vf_load(how->bias + j));
             if (how->relu) x = vf_max(vf_set(0.0f), x);
             if (j + VF_N <= n)

@@ -36,11 +36,12 @@ typedef struct {
     int (*prepare)(size_t n, float x_scale, float out_scale, int zero_point, const float *bias,
                    int32_t *start, float *scale, float *multiplier);
 
-    /* y (m, n) from sums (m, sum_stride). Sums and the per-column arrays of `how` can be read up to the next
-     * multiple of TT_INT8_MOST_COLUMNS. */
-    void (*to_bytes)(size_t m, size_t n, const int32_t *sums, size_t sum_stride, const tt_requantization *how,
-                     uint8_t *y, size_t y_stride);
-    void (*to_floats)(size_t m, size_t n, const int32_t *sums, size_t sum_stride,
+    /* y (m, n) from sums (m * pooled, sum_stride): each row of y from the largest of `pooled` rows. Scales are
+     * positive, so the largest sum becomes the largest result. Sums and the per-column arrays of `how` can be
+     * read up to the next multiple of TT_INT8_MOST_COLUMNS. */
+    void (*to_bytes)(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
+                     const tt_requantization *how, uint8_t *y, size_t y_stride);
+    void (*to_floats)(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
                       const tt_requantization *how, float *y, size_t y_stride);
 
     /* n bytes as elements of the type that a level's INT8 tile takes (microkernels/int8.h). */

@@ -6,7 +6,7 @@
  *   vf_load_n and vf_store_n touch n < VF_N floats; the lanes beyond are zero.
  *   vf_load_up_to and vf_store_up_to do the same for any n, a whole vector from VF_N on: for loops over rows.
  *   vf_load_or fills the lanes beyond with a value of choice.
- *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
+ *   vf_power_of_two(n) is 2^n for whole n in [-126, 127]; vf_scale(a, n) is a * 2^n for whole n in [-252, 254].
  *   vf_where(m, a, b) takes a where the mask is set.
  *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
  *   vf_zip_high(even, odd) put them back in turns.
@@ -405,31 +405,40 @@ TT_INLINE void vf_store_up_to(float *p, vf a, size_t n)
         vf_store_n(p, a, n);
 }
 
+/* ---- the functions that activations and softmax are made of ---- */
+
+#if defined(TT_LEVEL_AVX512)
+TT_INLINE vf vf_scale(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+#else
+TT_INLINE vf vf_scale(vf a, vf n) /* in two factors, since n may lie beyond the exponents of one float */
+{
+    vf half = vf_round(vf_mul(n, vf_set(0.5f)));
+    return vf_mul(vf_mul(a, vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+}
+#endif
+
 /* e^(x - n ln 2) for |x - n ln 2| <= ln 2 / 2. ln 2 is split in two so that the difference is exact to the
- * last bit (Cody and Waite); its exponential is the Taylor polynomial, economised to degree 6. */
+ * last bit (Cody and Waite); its exponential is 1 + r and a polynomial fitted to the smallest relative error. */
 TT_INLINE vf tt_exp_fraction(vf x, vf n)
 {
     vf r = vf_fma(n, vf_set(-0x1.62e400p-1f), x);
     r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
-    vf p = vf_set(1.0f / 720);
-    p = vf_fma(p, r, vf_set(1.0f / 120));
-    p = vf_fma(p, r, vf_set(1.0f / 24));
-    p = vf_fma(p, r, vf_set(1.0f / 6));
-    p = vf_fma(p, r, vf_set(0.5f));
+    vf p = vf_set(0x1.6a4508p-10f);
+    p = vf_fma(p, r, vf_set(0x1.1239aap-7f));
+    p = vf_fma(p, r, vf_set(0x1.5558b8p-5f));
+    p = vf_fma(p, r, vf_set(0x1.555492p-3f));
+    p = vf_fma(p, r, vf_set(0x1.fffffcp-2f));
     p = vf_fma(p, r, vf_set(1.0f));
     return vf_fma(p, r, vf_set(1.0f));
 }
 
-/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN.
- *
- * x = n ln 2 + r, so e^x = 2^n e^r. 2^n is applied in two factors, since n reaches beyond the exponents that
- * one float can hold. */
+/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN. x = n ln 2 + r, so
+ * e^x = 2^n e^r. */
 TT_INLINE vf vf_exp(vf x)
 {
     x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
     vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
-    vf half = vf_round(vf_mul(n, vf_set(0.5f)));
-    return vf_mul(vf_mul(tt_exp_fraction(x, n), vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+    return vf_scale(tt_exp_fraction(x, n), n);
 }
 
 /* e^x for the x <= 0 of a softmax: 0 below -87, where the result would leave the normal floats. */
@@ -440,5 +449,53 @@ TT_INLINE vf vf_exp_negative(vf x)
     vf result = vf_mul(tt_exp_fraction(bounded, n), vf_power_of_two(n));
     return vf_where(vf_less(x, vf_set(-87.0f)), vf_set(0.0f), result);
 }
+
+/* 1 / (1 + e^-x) */
+TT_INLINE vf vf_sigmoid(vf x)
+{
+    return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), vf_exp(vf_sub(vf_set(0.0f), x))));
+}
+
+/* 2^x - 1 for x in [-126, 127], precise near 0 too. x = n + f, and 2^x - 1 = 2^n (2^f - 1) + (2^n - 1). The
+ * rounding of x itself weighs |x| times as much in 2^x, so this suits functions that are flat where |x| is large. */
+TT_INLINE vf tt_exp2_minus_1(vf x)
+{
+    vf n = vf_round(x), f = vf_sub(x, n), whole = vf_power_of_two(n);
+    vf p = vf_set(0.00015382086f);
+    p = vf_fma(p, f, vf_set(0.0013387384f));
+    p = vf_fma(p, f, vf_set(0.009618311f));
+    p = vf_fma(p, f, vf_set(0.055503674f));
+    p = vf_fma(p, f, vf_set(0.24022649f));
+    p = vf_fma(p, f, vf_set(0.6931472f));
+    return vf_fma(whole, vf_mul(p, f), vf_sub(whole, vf_set(1.0f)));
+}
+
+/* The hyperbolic tangent with an error below 4 ulp: (e^2a - 1) / (e^2a + 1) for a = |x|, which is 1 in float32
+ * from 9.02 on. */
+TT_INLINE vf vf_tanh(vf x)
+{
+    vf a = vf_min(vf_set(9.02f), vf_abs(x));
+    vf e = tt_exp2_minus_1(vf_mul(a, vf_set(2 * 1.44269504f)));
+    return vf_copy_sign(vf_div(e, vf_add(e, vf_set(2.0f))), x);
+}
+
+/* The error function with an error below 4 ulp, in two steps: 1 - erf(|x|) is 2 to the power of
+ * vf_erf_exponent(x) = -a w(a) for a = |x|. w is smooth; here it is a polynomial fitted on [0, 4] to the smallest
+ * relative error of erf. Beyond, erf is 1 in float32. */
+TT_INLINE vf vf_erf_exponent(vf x)
+{
+    vf a = vf_min(vf_set(4.0f), vf_abs(x));
+    vf w = vf_set(5.975818e-05f);
+    w = vf_fma(w, a, vf_set(-0.0005573753f));
+    w = vf_fma(w, a, vf_set(0.0018282059f));
+    w = vf_fma(w, a, vf_set(0.00026508092f));
+    w = vf_fma(w, a, vf_set(-0.0278522f));
+    w = vf_fma(w, a, vf_set(0.14832157f));
+    w = vf_fma(w, a, vf_set(0.9184447f));
+    w = vf_fma(w, a, vf_set(1.627907f));
+    return vf_mul(vf_sub(vf_set(0.0f), a), w);
+}
+
+TT_INLINE vf vf_erf_of_exponent(vf x, vf exponent) { return vf_copy_sign(tt_exp2_minus_1(exponent), x); }
 
 #endif

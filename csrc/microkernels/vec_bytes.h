@@ -3,7 +3,7 @@
  *   vf_from_int(p)        VF_N int32 as floats, rounded to nearest even
  *   vf_from_uint8(p), vf_from_int8(p)   VF_N bytes as floats
  *   vf_to_bytes(p, a, z)  rounds a half to even, adds the whole numbers z, stores the low byte of each lane
- *   vi_load, vi_set, vi_store, vi_add   VF_N int32
+ *   vi_load, vi_set, vi_store, vi_add, vi_max   VF_N int32
  *   vi_round(a)           a rounded half to even, as int32; vi_to_float the other way
  *   vf_from_half(p)       VF_N non-negative finite float16
  *   tt_transpose_16(...)  the transpose of 16 x 16 bytes */
@@ -26,6 +26,7 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
 typedef __m512i vi;
 TT_INLINE vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+TT_INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 TT_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 TT_INLINE void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
 TT_INLINE vi vi_round(vf a) { return _mm512_cvtps_epi32(a); }
@@ -58,6 +59,7 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
 typedef __m256i vi;
 TT_INLINE vi vi_set(int32_t a) { return _mm256_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+TT_INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
 TT_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
 TT_INLINE void vi_store(int32_t *p, vi a) { _mm256_storeu_si256((__m256i *)p, a); }
 TT_INLINE vi vi_round(vf a) { return _mm256_cvtps_epi32(a); }
@@ -92,6 +94,7 @@ TT_INLINE vf vf_from_int8(const uint8_t *p)
 typedef int32x4_t vi;
 TT_INLINE vi vi_set(int32_t a) { return vdupq_n_s32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
+TT_INLINE vi vi_max(vi a, vi b) { return vmaxq_s32(a, b); }
 TT_INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
 TT_INLINE void vi_store(int32_t *p, vi a) { vst1q_s32(p, a); }
 TT_INLINE vi vi_round(vf a) { return vcvtnq_s32_f32(a); }
@@ -116,6 +119,7 @@ TT_INLINE vf vf_from_int8(const uint8_t *p) { return (float)(*p < 128 ? *p : *p 
 typedef int32_t vi;
 TT_INLINE vi vi_set(int32_t a) { return a; }
 TT_INLINE vi vi_add(vi a, vi b) { return (vi)((uint32_t)a + (uint32_t)b); }
+TT_INLINE vi vi_max(vi a, vi b) { return a > b ? a : b; }
 TT_INLINE vi vi_load(const int32_t *p) { return *p; }
 TT_INLINE void vi_store(int32_t *p, vi a) { *p = a; }
 TT_INLINE vi vi_round(vf a) { return (int32_t)rintf(a); }

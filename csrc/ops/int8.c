@@ -112,6 +112,16 @@ tt_requantization tt_columns_from(const tt_requantization *how, size_t first)
     return from;
 }
 
+void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, size_t m, size_t n,
+                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at, size_t y_stride)
+{
+    const tt_quantize_kernels *kernels = tt_kernels()->quantize;
+    if (finish->type == TT_FLOAT32)
+        kernels->to_floats(m, n, pooled, sums, sum_stride, how, (float *)y + at, y_stride);
+    else
+        kernels->to_bytes(m, n, pooled, sums, sum_stride, how, (uint8_t *)y + at, y_stride);
+}
+
 tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantized x, const uint8_t *packed,
                                const float *w_scale, const float *bias, const tt_result *result,
                                tt_finish_int8 *finish)
@@ -191,10 +201,7 @@ static void finish_tile(const matmul_job *job, size_t i, size_t j, size_t m, siz
         return;
     }
     tt_requantization how = tt_columns_from(&job->finish->how, j);
-    if (job->finish->type == TT_FLOAT32)
-        job->quantize->to_floats(m, n, sums, nr, &how, (float *)job->y + at, job->n);
-    else
-        job->quantize->to_bytes(m, n, sums, nr, &how, (uint8_t *)job->y + at, job->n);
+    tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
 }
 
 static void multiply_block(void *context, size_t index, int worker)

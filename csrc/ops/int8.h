@@ -35,6 +35,10 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
 /* The parameters of the columns from `first` on. */
 tt_requantization tt_columns_from(const tt_requantization *how, size_t first);
 
+/* Results (m, n) from element `at` of y on, each row from the largest of `pooled` rows of sums. */
+void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, size_t m, size_t n,
+                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at, size_t y_stride);
+
 /* How the elements of x become those that the tile takes: 128 more, 128 less, or as they are. */
 int tt_shift_int8(const tt_int8_kernels *kernels, int is_signed);
 

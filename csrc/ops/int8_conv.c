@@ -1,14 +1,16 @@
 /* INT8 convolution as a matmul that reads the image where it lies.
  *
- * Each image is first turned around: pixels in rows, a pixel's channels side by side (NHWC), with its border
- * of zero points. Then the values under one row of the kernel are contiguous, and the patch under an output
- * pixel is kernel_h runs at fixed distances from that pixel's address. The tile takes those addresses for the
- * rows of its left operand, so patches are never copied.
+ * The tile wants a pixel's channels side by side (NHWC): then the values under one row of the kernel are
+ * contiguous, and the patch under an output pixel is kernel_h runs at fixed distances from that pixel's
+ * address. The tile takes those addresses for the rows of its left operand, so patches are never copied; in
+ * whatever order: the pixels of one pooling window follow each other, and their sums are pooled before they
+ * become results.
  *
- * A dilated kernel row is contiguous too when the columns are stored in dilation_w interleaved phases:
- * 0, d, 2d, ..., 1, d + 1, ...
+ * Before that each image is laid out with its border of zero points, and turned around where it comes as
+ * planes (NCHW). A dilated kernel row is contiguous too when the columns are stored in dilation_w interleaved
+ * phases: 0, d, 2d, ..., 1, d + 1, ...
  *
- * Results leave the tile as pixels by channels, and are turned around again in blocks that fit in L1. */
+ * Results leave the tile as pixels by channels; planes are made of them in blocks that fit in L1. */
 #include "ops/int8.h"
 
 #include <string.h>
@@ -17,6 +19,7 @@ enum { CHUNK = 160 /* output pixels at a time: whole tiles of 10 or 8, whole blo
 
 typedef struct {
     const tt_conv2d_shape *shape;
+    const tt_conv2d_form *form;
     const tt_int8_kernels *kernels;
     const tt_quantize_kernels *quantize;
     tt_quantized x;
@@ -28,11 +31,12 @@ typedef struct {
     size_t run, depth;                    /* elements under one kernel row; all, each run rounded up to 4 */
     size_t phase_columns, padded_columns; /* columns in one phase, and in all */
     size_t padded_pixels, element_bytes;
-    size_t chunks, panels_each_group;
+    size_t pooled, result_w, results;     /* pixels for one result; results in a row and in all */
+    size_t chunk, chunks, panels_each_group;
     size_t *offsets; /* of the kernel rows, in bytes */
-    size_t *columns; /* of the patch under each column of y, in bytes */
+    size_t *columns; /* of the patch under each output column, in bytes */
 
-    char *images; /* for each worker: the image turned around, as bytes and as the tile takes it */
+    char *images; /* for each worker: the image laid out, as bytes and as the tile takes it */
     size_t image_bytes, wide_offset;
     const char *image; /* the one at hand, when all workers share it */
     size_t index;      /* its number: batch index times groups, plus group */
@@ -93,7 +97,7 @@ tt_status tt_conv2d_unpack_int8(const tt_conv2d_shape *shape, const uint8_t *pac
     return TT_OK;
 }
 
-/* ---- the image, turned around ---- */
+/* ---- the image, laid out ---- */
 
 /* Where column x of the padded image is stored. */
 static size_t position(const conv_job *job, size_t x)
@@ -102,102 +106,121 @@ static size_t position(const conv_job *job, size_t x)
     return x % d * job->phase_columns + x / d;
 }
 
-static void copy_row(const conv_job *job, const uint8_t *pixels, uint8_t *row)
+/* Pixels that lie `step` bytes apart, with the border of zero points around them. */
+static void add_border(const conv_job *job, const uint8_t *pixels, size_t step, uint8_t *padded)
 {
     const tt_conv2d_shape *s = job->shape;
-    if (s->dilation_w == 1) {
-        memcpy(row + s->pad_w * job->channels, pixels, s->width * job->channels);
-    } else {
-        for (size_t x = 0; x < s->width; x++)
-            memcpy(row + position(job, s->pad_w + x) * job->channels, pixels + x * job->channels,
-                   job->channels);
+    size_t channels = job->channels, row_bytes = job->padded_columns * channels;
+    memset(padded, (uint8_t)job->x.zero_point, job->padded_pixels * channels);
+    padded += s->pad_h * row_bytes;
+    for (size_t y = 0; y < s->height; y++, padded += row_bytes, pixels += s->width * step) {
+        if (s->dilation_w == 1 && step == channels)
+            memcpy(padded + s->pad_w * channels, pixels, s->width * channels);
+        else
+            for (size_t x = 0; x < s->width; x++)
+                memcpy(padded + position(job, s->pad_w + x) * channels, pixels + x * step, channels);
     }
 }
 
 /* Image `index` (batch index times groups, plus group) as the tile takes it. */
-static const char *turn_around(const conv_job *job, size_t index, int worker)
+static const char *lay_out_image(const conv_job *job, size_t index, int worker)
 {
     const tt_conv2d_shape *s = job->shape;
-    size_t pixels = s->height * s->width, row_bytes = job->padded_columns * job->channels;
-    size_t bytes = job->padded_pixels * job->channels;
+    size_t pixels = s->height * s->width, step = job->channels;
     uint8_t *padded = (uint8_t *)job->images + (size_t)worker * job->image_bytes;
     uint8_t *wide = padded + job->wide_offset;
-    const uint8_t *x = job->x.data + index * job->channels * pixels;
+    int turned = job->form->x_layout == TT_NCHW && job->channels > 1;
+    int as_it_is = job->element_bytes == 1 && tt_shift_int8(job->kernels, job->x.is_signed) == 0;
+    int bare = job->padded_pixels == pixels && s->dilation_w == 1;
+    if (!turned && as_it_is && job->run % 4) bare = 0; /* runs are read beyond their end, but not x */
 
-    int as_it_is = job->padded_pixels == pixels && s->dilation_w == 1;
-    uint8_t *flat = as_it_is ? padded : wide; /* `wide` is free until the end */
-    job->quantize->transpose(job->channels, pixels, x, pixels, flat, job->channels);
-    if (!as_it_is) {
-        memset(padded, (uint8_t)job->x.zero_point, bytes);
-        for (size_t y = 0; y < s->height; y++)
-            copy_row(job, flat + y * s->width * job->channels, padded + (s->pad_h + y) * row_bytes);
+    const uint8_t *x = job->x.data + index * job->channels * pixels;
+    if (job->form->x_layout == TT_NHWC) {
+        x = job->x.data + index / s->groups * pixels * s->channels + index % s->groups * job->channels;
+        step = s->channels;
+    } else if (turned) {
+        uint8_t *flat = bare ? padded : wide; /* `wide` is free until the end */
+        job->quantize->transpose(job->channels, pixels, x, pixels, flat, job->channels);
+        x = flat;
     }
-    if (job->element_bytes == 1 && tt_shift_int8(job->kernels, job->x.is_signed) == 0) return (char *)padded;
-    job->quantize->convert(bytes, padded, job->x.is_signed, job->kernels->a_type, wide);
+    if (!bare || step != job->channels) {
+        add_border(job, x, step, padded);
+        x = padded;
+    }
+    if (as_it_is) return (const char *)x;
+    job->quantize->convert(job->padded_pixels * job->channels, x, job->x.is_signed, job->kernels->a_type, wide);
     return (char *)wide;
 }
 
-/* ---- one chunk of pixels by one panel of channels ---- */
+/* ---- one chunk of results by one panel of channels ---- */
 
-/* The addresses under which the patches of `count` output pixels from `first` on begin. */
+/* The addresses under which the patches of `count` results from `first` on begin, window by window. */
 static void find_patches(const conv_job *job, const char *image, size_t first, size_t count,
                          const char **patches)
 {
     const tt_conv2d_shape *s = job->shape;
+    size_t pool_h = job->form->pool_h, pool_w = job->form->pool_w;
     size_t row_bytes = s->stride_h * job->padded_columns * job->channels * job->element_bytes;
-    size_t x = first % s->out_w;
-    image += first / s->out_w * row_bytes;
+    size_t x = first % job->result_w;
+    image += first / job->result_w * pool_h * row_bytes;
     for (size_t t = 0; t < count; t++) {
-        patches[t] = image + job->columns[x];
-        if (++x == s->out_w) x = 0, image += row_bytes;
+        for (size_t r = 0; r < pool_h; r++)
+            for (size_t c = 0; c < pool_w; c++)
+                *patches++ = image + r * row_bytes + job->columns[x * pool_w + c];
+        if (++x == job->result_w) x = 0, image += pool_h * row_bytes;
     }
 }
 
-/* values (count, nr) of pixels by channels to y (n, pixels). */
-static void scatter_floats(const float *values, size_t nr, size_t count, size_t n, float *y, size_t pixels)
+/* values (count, nr) of pixels by channels to y (n, results). */
+static void scatter_floats(const float *values, size_t nr, size_t count, size_t n, float *y, size_t results)
 {
     for (size_t j = 0; j < n; j++)
-        for (size_t t = 0; t < count; t++) y[j * pixels + t] = values[t * nr + j];
+        for (size_t t = 0; t < count; t++) y[j * results + t] = values[t * nr + j];
 }
 
 static void convolve(const conv_job *job, const char *image, size_t index, size_t chunk, size_t panel)
 {
     const tt_conv2d_shape *s = job->shape;
-    size_t nr = job->kernels->nr, mr = job->kernels->mr, pixels = s->out_h * s->out_w;
+    size_t nr = job->kernels->nr, mr = job->kernels->mr, pooled = job->pooled;
     size_t group = index % s->groups, j = panel * nr, n = tt_min(nr, job->outputs - j);
-    size_t first = chunk * CHUNK, count = tt_min(CHUNK, pixels - first);
-    size_t rows_each = tt_div_up(count, tt_div_up(count, mr));
+    size_t first = chunk * job->chunk, count = tt_min(job->chunk, job->results - first);
+    size_t each = tt_max(mr / pooled, 1);
+    each = tt_div_up(count, tt_div_up(count, each)); /* 7 and 6 rather than 10 and 3 */
     const int8_t *b = job->panels + (group * job->outputs + j) * job->depth;
     size_t column = group * job->finish->stride + j;
     tt_requantization how = tt_columns_from(&job->finish->how, column);
 
     const char *patches[CHUNK];
-    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
+    int32_t sums[TT_MOST_POOLED * TT_INT8_MOST_COLUMNS];
     union {
         float floats[CHUNK * TT_INT8_MOST_COLUMNS];
         uint8_t bytes[CHUNK * TT_INT8_MOST_COLUMNS];
     } values;
+    int channels_last = job->form->y_layout == TT_NHWC;
+    void *y = channels_last ? job->y : &values;
+    size_t stride = channels_last ? s->outputs : nr;
+    size_t at = channels_last ? (index / s->groups * job->results + first) * stride + group * job->outputs + j : 0;
+
     find_patches(job, image, first, count, patches);
-    for (size_t t = 0; t < count; t += rows_each) {
-        size_t m = tt_min(rows_each, count - t);
-        job->kernels->tile(m, patches + t, job->offsets, s->kernel_h, tt_div_up(job->run, 4), b, n,
-                           job->finish->start + column, sums);
-        if (job->finish->type == TT_FLOAT32)
-            job->quantize->to_floats(m, n, sums, nr, &how, values.floats + t * nr, nr);
-        else
-            job->quantize->to_bytes(m, n, sums, nr, &how, values.bytes + t * nr, nr);
+    for (size_t t = 0; t < count; t += each) {
+        size_t m = tt_min(each, count - t);
+        for (size_t i = 0; i < m * pooled; i += mr)
+            job->kernels->tile(tt_min(mr, m * pooled - i), patches + t * pooled + i, job->offsets, s->kernel_h,
+                               tt_div_up(job->run, 4), b, n, job->finish->start + column, sums + i * nr);
+        tt_finish_sums(job->finish, &how, m, n, pooled, sums, nr, y, at + t * stride, stride);
     }
-    size_t at = (index * job->outputs + j) * pixels + first;
+    if (channels_last) return;
+    at = (index * job->outputs + j) * job->results + first;
     if (job->finish->type == TT_FLOAT32)
-        scatter_floats(values.floats, nr, count, n, (float *)job->y + at, pixels);
+        scatter_floats(values.floats, nr, count, n, (float *)job->y + at, job->results);
     else
-        job->quantize->transpose(count, n, values.bytes, nr, (uint8_t *)job->y + at, pixels);
+        job->quantize->transpose(count, n, values.bytes, nr, (uint8_t *)job->y + at, job->results);
 }
 
 static void convolve_image(void *context, size_t index, int worker)
 {
     const conv_job *job = context;
-    const char *image = turn_around(job, index, worker);
+    const char *image = lay_out_image(job, index, worker);
     for (size_t chunk = 0; chunk < job->chunks; chunk++)
         for (size_t panel = 0; panel < job->panels_each_group; panel++)
             convolve(job, image, index, chunk, panel);
@@ -224,7 +247,11 @@ static int lay_out(conv_job *job)
     job->phase_columns = tt_div_up(s->width + 2 * s->pad_w, s->dilation_w);
     job->padded_columns = job->phase_columns * s->dilation_w;
     job->padded_pixels = job->padded_columns * (s->height + 2 * s->pad_h);
-    job->chunks = tt_div_up(s->out_h * s->out_w, CHUNK);
+    job->pooled = job->form->pool_h * job->form->pool_w;
+    job->result_w = s->out_w / job->form->pool_w;
+    job->results = s->out_h / job->form->pool_h * job->result_w;
+    job->chunk = CHUNK / job->pooled;
+    job->chunks = tt_div_up(job->results, job->chunk);
     job->panels_each_group = tt_div_up(job->outputs, job->kernels->nr);
     double most_bytes = ((double)s->width + 2.0 * (double)s->pad_w + (double)s->dilation_w) *
                         ((double)s->height + 2.0 * (double)s->pad_h) * (double)job->channels * 4.0;
@@ -239,7 +266,7 @@ static int lay_out(conv_job *job)
 static tt_status run(conv_job *job)
 {
     const tt_conv2d_shape *s = job->shape;
-    size_t images = s->batch * s->groups, pixels = s->out_h * s->out_w;
+    size_t images = s->batch * s->groups, pixels = job->results * job->pooled;
     if (images == 0 || job->outputs == 0 || pixels == 0) return TT_OK;
     /* Four products for the time of one in float32. */
     int workers = tt_workers_for(0.5 * (double)(images * job->outputs) * (double)pixels * (double)job->depth);
@@ -259,7 +286,7 @@ static tt_status run(conv_job *job)
         tt_parallel_for(workers, images, convolve_image, job);
     } else {
         for (job->index = 0; job->index < images; job->index++) {
-            job->image = turn_around(job, job->index, 0);
+            job->image = lay_out_image(job, job->index, 0);
             tt_parallel_for(workers, job->chunks * job->panels_each_group, convolve_piece, job);
         }
     }
@@ -267,12 +294,13 @@ static tt_status run(conv_job *job)
     return TT_OK;
 }
 
-tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, tt_quantized x, const uint8_t *packed,
-                         const float *w_scale, const float *bias, tt_result result)
+tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, const tt_conv2d_form *form, tt_quantized x,
+                         const uint8_t *packed, const float *w_scale, const float *bias, tt_result result)
 {
     tt_finish_int8 finish;
-    conv_job job = {.shape = shape, .kernels = tt_kernels()->int8, .quantize = tt_kernels()->quantize, .x = x,
-                    .panels = (const int8_t *)packed, .finish = &finish, .y = result.y};
+    conv_job job = {.shape = shape, .form = form, .kernels = tt_kernels()->int8,
+                    .quantize = tt_kernels()->quantize, .x = x, .panels = (const int8_t *)packed,
+                    .finish = &finish, .y = result.y};
     if (!lay_out(&job)) return TT_OUT_OF_MEMORY;
     tt_status status = tt_begin_finish_int8(job.depth, job.outputs, shape->groups, x, packed, w_scale, bias,
                                             &result, &finish);

@@ -63,7 +63,7 @@ static int next_parameters(tt_args *args, size_t n, PyArrayObject **scale, PyArr
     return *bias ? tt_expect_size(args, "bias", "elements", TT_DIM(*bias, 0), n) : 0;
 }
 
-/* The last four arguments: activation, out_kind, out_scale, out_zero_point. */
+/* The next four arguments: activation, out_kind, out_scale, out_zero_point. */
 static int next_result(tt_args *args, tt_result *result)
 {
     int activation, type, low;
@@ -72,7 +72,10 @@ static int next_result(tt_args *args, tt_result *result)
         return -1;
     result->activation = (tt_activation)activation;
     result->type = (tt_result_type)type;
-    if (type == TT_FLOAT32) return 0;
+    if (type == TT_FLOAT32) {
+        args->next += 2; /* what they hold has no meaning */
+        return 0;
+    }
     low = type == TT_INT8 ? -128 : 0;
     if (tt_next_scale(args, "out_scale", &result->scale) < 0) return -1;
     return tt_next_int(args, "out_zero_point", low, low + 255, &result->zero_point);
@@ -256,6 +259,44 @@ static PyObject *unpack_conv2d_int8(PyObject *module, PyObject *const *values, P
     return NULL;
 }
 
+/* The last four arguments: x_layout, out_layout, pool_h, pool_w. */
+static int next_form(tt_args *args, tt_conv2d_form *form)
+{
+    int x_layout, y_layout;
+    if (tt_next_int(args, "x_layout", TT_NCHW, TT_NHWC, &x_layout) < 0 ||
+        tt_next_int(args, "out_layout", TT_NCHW, TT_NHWC, &y_layout) < 0 ||
+        tt_next_size(args, "pool_h", 1, &form->pool_h) < 0 ||
+        tt_next_size(args, "pool_w", 1, &form->pool_w) < 0)
+        return -1;
+    form->x_layout = (tt_layout)x_layout;
+    form->y_layout = (tt_layout)y_layout;
+    if (form->pool_h <= TT_MOST_POOLED && form->pool_h * form->pool_w <= TT_MOST_POOLED) return 0;
+    PyErr_Format(PyExc_ValueError, "%s: pooling windows of %zu x %zu, must be at most %d elements", args->function,
+                 form->pool_h, form->pool_w, (int)TT_MOST_POOLED);
+    return -1;
+}
+
+static void read_image(PyArrayObject *x, tt_layout layout, tt_conv2d_shape *shape)
+{
+    int channels_last = layout == TT_NHWC;
+    shape->batch = TT_DIM(x, 0);
+    shape->channels = TT_DIM(x, channels_last ? 3 : 1);
+    shape->height = TT_DIM(x, channels_last ? 1 : 2);
+    shape->width = TT_DIM(x, channels_last ? 2 : 3);
+}
+
+static PyArrayObject *new_image(const tt_conv2d_shape *shape, const tt_conv2d_form *form, tt_result *result)
+{
+    npy_intp n = (npy_intp)shape->batch, c = (npy_intp)shape->outputs;
+    npy_intp h = (npy_intp)(shape->out_h / form->pool_h), w = (npy_intp)(shape->out_w / form->pool_w);
+    if (h == 0 || w == 0)
+        return (PyArrayObject *)PyErr_Format(
+            PyExc_ValueError, "conv2d_int8: pooling windows of %zu x %zu do not fit into a result of %zu x %zu",
+            form->pool_h, form->pool_w, shape->out_h, shape->out_w);
+    npy_intp planar[4] = {n, c, h, w}, interleaved[4] = {n, h, w, c};
+    return new_result(4, form->y_layout == TT_NHWC ? interleaved : planar, result);
+}
+
 static PyObject *conv2d_int8(PyObject *module, PyObject *const *values, Py_ssize_t count)
 {
     (void)module;
@@ -265,19 +306,20 @@ static PyObject *conv2d_int8(PyObject *module, PyObject *const *values, Py_ssize
     tt_quantized x;
     tt_result result = {0};
     tt_conv2d_shape shape;
-    if (tt_args_begin(&args, "conv2d_int8", values, count, 21) < 0 ||
+    tt_conv2d_form form;
+    if (tt_args_begin(&args, "conv2d_int8", values, count, 25) < 0 ||
         !(x_q = next_quantized(&args, 4, 4, &x)) || !(packed = next_packed_conv2d(&args, d)) ||
         next_parameters(&args, d[0], &scale, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||
-        next_result(&args, &result) < 0 ||
-        tt_complete_shape(&args, &shape, x_q, d[0], d[1], d[2], d[3]) < 0 ||
-        check_packed_conv2d(&args, packed, &shape) < 0)
+        next_result(&args, &result) < 0 || next_form(&args, &form) < 0)
         return NULL;
-    npy_intp dims[4] = {(npy_intp)shape.batch, (npy_intp)shape.outputs, (npy_intp)shape.out_h,
-                        (npy_intp)shape.out_w};
-    if (!(y = new_result(4, dims, &result))) return NULL;
+    read_image(x_q, form.x_layout, &shape);
+    if (tt_complete_window(&args, &shape, d[0], d[1], d[2], d[3]) < 0 ||
+        check_packed_conv2d(&args, packed, &shape) < 0 || !(y = new_image(&shape, &form, &result)))
+        return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = tt_conv2d_int8(&shape, x, PyArray_DATA(packed), TT_F32(scale), TT_F32_OR_NULL(bias), result);
+    status = tt_conv2d_int8(&shape, &form, x, PyArray_DATA(packed), TT_F32(scale), TT_F32_OR_NULL(bias),
+                            result);
     Py_END_ALLOW_THREADS
     return finish(&args, status, y);
 }

@@ -78,12 +78,14 @@ static PyObject *run_read(PyObject *module, PyObject *const *values, Py_ssize_t 
 {
     (void)module;
     tt_args args;
-    if (tt_args_begin(&args, "run_read", values, count, 1) < 0) return NULL;
-    PyArrayObject *x = tt_next_array(&args, "x", NPY_FLOAT32, 0, -1);
-    if (!x) return NULL;
+    size_t passes;
+    PyArrayObject *x;
+    if (tt_args_begin(&args, "run_read", values, count, 2) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 0, -1)) || tt_next_size(&args, "passes", 0, &passes) < 0)
+        return NULL;
     float sum;
     Py_BEGIN_ALLOW_THREADS
-    sum = tt_run_read(TT_F32(x), (size_t)PyArray_SIZE(x));
+    sum = tt_run_read(TT_F32(x), (size_t)PyArray_SIZE(x), passes);
     Py_END_ALLOW_THREADS
     return PyFloat_FromDouble(sum);
 }

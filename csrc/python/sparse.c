@@ -33,6 +33,16 @@ int tt_next_sparse(tt_args *args, tt_sparse_matrix *w)
     return -1;
 }
 
+/* A new reference to `out`, which must share no memory with x or bias (which may be NULL), or to a fresh array. */
+static PyArrayObject *output_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *x, PyArrayObject *bias,
+                                   int ndim, const npy_intp *dims)
+{
+    PyArrayObject *y = tt_output_array(args, out, ndim, dims);
+    if (!y || (tt_expect_apart(args, y, x) == 0 && (!bias || tt_expect_apart(args, y, bias) == 0))) return y;
+    Py_DECREF(y);
+    return NULL;
+}
+
 static PyObject *finish(const tt_args *args, PyArrayObject *result, tt_status status)
 {
     if (status == TT_OK) return (PyObject *)result;
@@ -46,13 +56,14 @@ static PyObject *sparse_matmul(PyObject *module, PyObject *const *values, Py_ssi
     (void)module;
     tt_args args;
     tt_sparse_matrix w;
-    PyArrayObject *x;
-    if (tt_args_begin(&args, "sparse_matmul", values, count, 7) < 0 || tt_next_sparse(&args, &w) < 0 ||
+    PyArrayObject *x, *out;
+    if (tt_args_begin(&args, "sparse_matmul", values, count, 8) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 2, 2)) ||
-        tt_expect_size(&args, "x", "rows", TT_DIM(x, 0), w.k) < 0)
+        tt_expect_size(&args, "x", "rows", TT_DIM(x, 0), w.k) < 0 ||
+        tt_next_optional(&args, "out", NPY_FLOAT32, 2, 2, &out) < 0)
         return NULL;
     npy_intp dims[2] = {(npy_intp)w.m, PyArray_DIM(x, 1)};
-    PyArrayObject *c = tt_new_array(2, dims, NPY_FLOAT32);
+    PyArrayObject *c = output_apart(&args, out, x, NULL, 2, dims);
     if (!c) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
@@ -66,12 +77,13 @@ static PyObject *sparse_linear(PyObject *module, PyObject *const *values, Py_ssi
     (void)module;
     tt_args args;
     tt_sparse_matrix w;
-    PyArrayObject *x, *bias;
+    PyArrayObject *x, *bias, *out;
     int activation;
-    if (tt_args_begin(&args, "sparse_linear", values, count, 9) < 0 || tt_next_sparse(&args, &w) < 0 ||
+    if (tt_args_begin(&args, "sparse_linear", values, count, 10) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
         tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 ||
-        tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0)
+        tt_next_int(&args, "activation", TT_NONE, TT_GELU, &activation) < 0 ||
+        tt_next_optional(&args, "out", NPY_FLOAT32, 1, -1, &out) < 0)
         return NULL;
     int last = PyArray_NDIM(x) - 1;
     if (tt_expect_size(&args, "x", "features on its last axis", TT_DIM(x, last), w.k) < 0 ||
@@ -81,7 +93,7 @@ static PyObject *sparse_linear(PyObject *module, PyObject *const *values, Py_ssi
     size_t batch = 1;
     for (int i = 0; i < last; i++) batch *= (size_t)(dims[i] = PyArray_DIM(x, i));
     dims[last] = (npy_intp)w.m;
-    PyArrayObject *y = tt_new_array(last + 1, dims, NPY_FLOAT32);
+    PyArrayObject *y = output_apart(&args, out, x, bias, last + 1, dims);
     if (!y) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS

@@ -48,13 +48,8 @@ static int output_size(const tt_args *args, const char *axis, size_t size, size_
     return 0;
 }
 
-int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
-                      size_t kh, size_t kw)
+int tt_complete_window(const tt_args *args, tt_conv2d_shape *shape, size_t o, size_t i, size_t kh, size_t kw)
 {
-    shape->batch = TT_DIM(x, 0);
-    shape->channels = TT_DIM(x, 1);
-    shape->height = TT_DIM(x, 2);
-    shape->width = TT_DIM(x, 3);
     shape->outputs = o;
     shape->kernel_h = kh;
     shape->kernel_w = kw;
@@ -69,4 +64,14 @@ int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject
         return -1;
     return output_size(args, "width", shape->width, shape->pad_w, kw, shape->dilation_w, shape->stride_w,
                        &shape->out_w);
+}
+
+int tt_complete_shape(const tt_args *args, tt_conv2d_shape *shape, PyArrayObject *x, size_t o, size_t i,
+                      size_t kh, size_t kw)
+{
+    shape->batch = TT_DIM(x, 0);
+    shape->channels = TT_DIM(x, 1);
+    shape->height = TT_DIM(x, 2);
+    shape->width = TT_DIM(x, 3);
+    return tt_complete_window(args, shape, o, i, kh, kw);
 }

@@ -15,6 +15,7 @@ static uint32_t random_bits(void) /* Marsaglia's xorshift */
 }
 
 static size_t random_below(size_t n) { return random_bits() % n; }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 static float random_float(void) { return (float)random_bits() / 2147483648.0f - 1.0f; }
 
 static void *allocate(size_t bytes) /* exactly so many, so that a sanitizer sees every byte too far */
@@ -76,15 +77,21 @@ static tt_quantized random_input(size_t n)
     return x;
 }
 
-static void check_conv2d(void)
+/* Where element (n, c, y, x) of images (channels, height, width) lies. */
+static size_t at(tt_layout layout, const size_t size[3], size_t n, size_t c, size_t y, size_t x)
 {
-    size_t groups = 1 + random_below(3), each = random_below(9);
-    size_t kh = 1 + random_below(3), kw = 1 + random_below(3);
+    if (layout == TT_NCHW) return ((n * size[0] + c) * size[1] + y) * size[2] + x;
+    return ((n * size[1] + y) * size[2] + x) * size[0] + c;
+}
+
+static tt_conv2d_shape random_shape(void)
+{
+    size_t groups = 1 + random_below(3);
     tt_conv2d_shape s = {.batch = random_below(4),
-                         .channels = groups * each,
+                         .channels = groups * random_below(9),
                          .outputs = groups * random_below(40),
-                         .kernel_h = kh,
-                         .kernel_w = kw,
+                         .kernel_h = 1 + random_below(3),
+                         .kernel_w = 1 + random_below(3),
                          .stride_h = 1 + random_below(2),
                          .stride_w = 1 + random_below(3),
                          .pad_h = random_below(3),
@@ -92,13 +99,43 @@ static void check_conv2d(void)
                          .dilation_h = 1 + random_below(2),
                          .dilation_w = 1 + random_below(3),
                          .groups = groups};
-    s.height = s.dilation_h * (kh - 1) + 1 + random_below(12);
-    s.width = s.dilation_w * (kw - 1) + 1 + random_below(20);
-    s.out_h = (s.height + 2 * s.pad_h - s.dilation_h * (kh - 1) - 1) / s.stride_h + 1;
-    s.out_w = (s.width + 2 * s.pad_w - s.dilation_w * (kw - 1) - 1) / s.stride_w + 1;
-    size_t taps = each * kh * kw, pixels = s.out_h * s.out_w, size = s.batch * s.outputs * pixels;
+    if (random_below(4) == 0) s.outputs = s.channels = s.groups = 1 + random_below(40); /* depthwise */
+    s.height = s.dilation_h * (s.kernel_h - 1) + 1 + random_below(12);
+    s.width = s.dilation_w * (s.kernel_w - 1) + 1 + random_below(20);
+    s.out_h = (s.height + 2 * s.pad_h - s.dilation_h * (s.kernel_h - 1) - 1) / s.stride_h + 1;
+    s.out_w = (s.width + 2 * s.pad_w - s.dilation_w * (s.kernel_w - 1) - 1) / s.stride_w + 1;
+    return s;
+}
+
+/* The sum at output pixel (i, j) of channel o. */
+static int32_t convolution_sum(const tt_conv2d_shape *s, tt_layout layout, tt_quantized x, const int8_t *w,
+                               size_t image, size_t o, size_t i, size_t j)
+{
+    size_t each = s->channels / s->groups, first = o / (s->outputs / s->groups) * each;
+    size_t size[3] = {s->channels, s->height, s->width};
+    int32_t sum = 0;
+    for (size_t c = 0; c < each; c++)
+        for (size_t r = 0; r < s->kernel_h; r++)
+            for (size_t t = 0; t < s->kernel_w; t++, w++) {
+                size_t row = i * s->stride_h + r * s->dilation_h - s->pad_h; /* wraps beyond the border */
+                size_t column = j * s->stride_w + t * s->dilation_w - s->pad_w;
+                if (row >= s->height || column >= s->width) continue;
+                size_t element = at(layout, size, image, first + c, row, column);
+                sum += (value(x.data, element, x.is_signed) - x.zero_point) * *w;
+            }
+    return sum;
+}
+
+static void check_conv2d(void)
+{
+    tt_conv2d_shape s = random_shape();
+    tt_conv2d_form form = {(tt_layout)random_below(2), (tt_layout)random_below(2),
+                           1 + random_below(smaller(s.out_h, 4)), 1 + random_below(smaller(s.out_w, 4))};
+    size_t taps = s.channels / s.groups * s.kernel_h * s.kernel_w;
+    size_t size[3] = {s.outputs, s.out_h / form.pool_h, s.out_w / form.pool_w};
     tt_quantized x = random_input(s.batch * s.channels * s.height * s.width);
-    uint8_t *w = random_bytes(s.outputs * taps), *back = allocate(s.outputs * taps), *y = allocate(size);
+    uint8_t *w = random_bytes(s.outputs * taps), *back = allocate(s.outputs * taps);
+    uint8_t *y = allocate(s.batch * size[0] * size[1] * size[2]);
     uint8_t *packed = allocate(tt_conv2d_packed_bytes_int8(&s));
     float *scale = random_floats(s.outputs, 0.001f, 0.01f), *bias = random_floats(s.outputs, -3.0f, 3.0f);
     tt_result result = {.type = random_below(2) ? TT_INT8 : TT_UINT8,
@@ -110,22 +147,22 @@ static void check_conv2d(void)
     CHECK(tt_conv2d_pack_int8(&s, (int8_t *)w, packed) == TT_OK, "memory");
     CHECK(tt_conv2d_unpack_int8(&s, packed, (int8_t *)back) == TT_OK, "memory");
     CHECK(memcmp(w, back, s.outputs * taps) == 0, "unpacked weights");
-    CHECK(tt_conv2d_int8(&s, x, packed, scale, bias, result) == TT_OK, "memory");
-    for (size_t i = 0; i < size; i++) {
-        size_t o = i / pixels % s.outputs, image = i / pixels / s.outputs, group = o / (s.outputs / groups);
-        int32_t sum = 0;
-        for (size_t t = 0; t < taps; t++) {
-            size_t c = group * each + t / (kh * kw);
-            size_t row = i % pixels / s.out_w * s.stride_h + t / kw % kh * s.dilation_h;
-            size_t column = i % s.out_w * s.stride_w + t % kw * s.dilation_w;
-            if (row < s.pad_h || row >= s.pad_h + s.height || column < s.pad_w || column >= s.pad_w + s.width)
-                continue;
-            size_t at = ((image * s.channels + c) * s.height + row - s.pad_h) * s.width + column - s.pad_w;
-            sum += (value(x.data, at, x.is_signed) - x.zero_point) * (int8_t)w[o * taps + t];
-        }
-        int expected = requantize(sum, x.scale * scale[o], bias[o], &result);
-        CHECK(value(y, i, result.type == TT_INT8) == expected, "convolution, element %d", (int)i);
-    }
+    CHECK(tt_conv2d_int8(&s, &form, x, packed, scale, bias, result) == TT_OK, "memory");
+    for (size_t n = 0; n < s.batch; n++)
+        for (size_t o = 0; o < size[0]; o++)
+            for (size_t i = 0; i < size[1] * size[2]; i++) {
+                size_t row = i / size[2], column = i % size[2];
+                int expected = -1000;
+                for (size_t p = 0; p < form.pool_h * form.pool_w; p++) {
+                    int32_t sum = convolution_sum(&s, form.x_layout, x, (int8_t *)w + o * taps, n, o,
+                                                  row * form.pool_h + p / form.pool_w,
+                                                  column * form.pool_w + p % form.pool_w);
+                    int one = requantize(sum, x.scale * scale[o], bias[o], &result);
+                    expected = one > expected ? one : expected;
+                }
+                int found = value(y, at(form.y_layout, size, n, o, row, column), result.type == TT_INT8);
+                CHECK(found == expected, "convolution, image %d, channel %d, pixel %d", (int)n, (int)o, (int)i);
+            }
     free((void *)x.data), free(w), free(back), free(y), free(packed), free(scale), free(bias);
 }
 

@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tinytorch import kernels
@@ -106,6 +106,56 @@ def test_conv2d_int8_is_the_reference(case, activation, biased, out):
     expected = reference.conv2d_int8(x, 0.03, 11, w, scale, bias, *options.values(), activation, *names)
     np.testing.assert_array_equal(y, expected)
     assert y.dtype == expected.dtype and y.shape == expected.shape
+
+
+@given(
+    case=convolutions(),
+    pool=st.sampled_from([1, 2, (1, 3), (4, 4), (2, 1)]),
+    layouts=st.tuples(*[st.sampled_from(["NCHW", "NHWC"])] * 2),
+    out=output,
+    activation=st.sampled_from([None, "relu", "gelu"]),
+)
+def test_conv2d_int8_pools_and_keeps_channels_where_it_is_told(case, pool, layouts, out, activation):
+    x, w, options = case
+    packed = kernels.pack_int8(w, 0.01, groups=options["groups"])
+    bias = 10 * randn(len(w))
+    options |= dict(activation=activation, **out)
+    plain = kernels.conv2d_int8(x, 0.03, 11, packed, bias, **options)
+    assume(
+        all(s >= p for s, p in zip(plain.shape[2:], (pool, pool) if pool in (1, 2) else pool, strict=True))
+    )
+    expected = kernels.max_pool2d(plain, pool)
+    if layouts[0] == "NHWC":
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    names = dict(zip(("x_layout", "out_layout"), layouts, strict=True))
+    y = kernels.conv2d_int8(x, 0.03, 11, packed, bias, **options, max_pool=pool, **names)
+    if layouts[1] == "NHWC":
+        y = y.transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(y, expected)
+    assert y.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 32])
+@pytest.mark.parametrize("kernel, padding", [(1, 0), (3, 1), (3, 0)])
+def test_conv2d_int8_reads_and_writes_nhwc_in_place(channels, kernel, padding):
+    x, w = integers(np.uint8, 3, 9, 14, channels), integers(np.int8, 40, channels, kernel, kernel)
+    out = dict(out_scale=9.0, out_zero_point=128)
+    y = kernels.conv2d_int8(
+        x, 0.1, 100, kernels.pack_int8(w, 0.01), padding=padding, x_layout="NHWC", out_layout="NHWC", **out
+    )
+    planes, scale = x.transpose(0, 3, 1, 2), np.full(40, 0.01, np.float32)
+    expected = reference.conv2d_int8(planes, 0.1, 100, w, scale, padding=(padding, padding), **out)
+    np.testing.assert_array_equal(y, expected.transpose(0, 2, 3, 1))
+
+
+def test_conv2d_int8_pools_through_a_replaced_primitive():
+    x, w = integers(np.uint8, 2, 6, 7, 3), integers(np.int8, 5, 3, 3, 3)
+    options = dict(padding=1, max_pool=2, x_layout="NHWC", out_layout="NHWC")
+    y = kernels.conv2d_int8(x, 0.1, 100, kernels.pack_int8(w, 0.01), **options)
+    with kernels.use(matmul_int8=reference.matmul_int8):
+        np.testing.assert_array_equal(
+            kernels.conv2d_int8(x, 0.1, 100, kernels.pack_int8(w, 0.01), **options), y
+        )
 
 
 def test_conv2d_int8_over_many_channels():
@@ -239,6 +289,21 @@ MISTAKES = [
         "stride must be at",
     ),
     (lambda: kernels.conv2d_int8(IMAGE, 0.1, 0, FILTERS, groups=2, dilation=3), ValueError, "does not fit"),
+    (
+        lambda: kernels.conv2d_int8(IMAGE, 0.1, 0, FILTERS, groups=2, max_pool=5),
+        ValueError,
+        "25 elements to a window, at most 16",
+    ),
+    (
+        lambda: kernels.conv2d_int8(IMAGE, 0.1, 0, FILTERS, groups=2, max_pool=4),
+        ValueError,
+        "windows of 4 x 4 do not fit into a result of 3 x 3",
+    ),
+    (
+        lambda: kernels.conv2d_int8(IMAGE, 0.1, 0, FILTERS, groups=2, out_layout="HWC"),
+        ValueError,
+        "out_layout must be one of 'NCHW', 'NHWC'",
+    ),
 ]
 
 

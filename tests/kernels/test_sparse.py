@@ -66,6 +66,28 @@ def test_sparse_linear_takes_vectors_and_batches():
         assert y.shape == (*shape[:-1], 9)
 
 
+def test_out_is_written_and_returned():
+    dense, x = pruned(9, 7, 0.5), whole(7, 4)
+    w, rows = SparseMatrix.from_dense(dense), np.ascontiguousarray(x.T)
+    c, y = np.full((9, 4), np.nan, np.float32), np.full((4, 9), np.nan, np.float32)
+    assert kernels.sparse_matmul(w, x, out=c) is c
+    assert kernels.sparse_linear(rows, w, out=y) is y
+    np.testing.assert_array_equal(c, dense @ x)
+    np.testing.assert_array_equal(y, c.T)
+
+
+def test_out_may_be_strided_or_an_input():
+    dense, x, wide = pruned(6, 6, 0.5), whole(6, 6), np.zeros((6, 12), np.float32)
+    w, expected = SparseMatrix.from_dense(dense), dense @ x
+    kernels.sparse_matmul(w, x, out=wide[:, ::2])
+    np.testing.assert_array_equal(wide[:, ::2], expected)
+    assert not wide[:, 1::2].any()
+    np.testing.assert_array_equal(kernels.sparse_matmul(w, x, out=x), expected)
+    bias = whole(6)
+    y = kernels.sparse_linear(x[0], w, bias.copy())
+    np.testing.assert_array_equal(kernels.sparse_linear(x[0], w, bias, out=bias), y)
+
+
 def test_gelu():
     dense, x, bias = pruned(9, 7, 0.5), randn(4, 7), randn(9)
     y = kernels.sparse_linear(x, SparseMatrix.from_dense(dense), bias, "gelu")
@@ -139,6 +161,12 @@ MISTAKES = [
     ),
     (lambda: kernels.sparse_matmul(W, randn(3, 2)), ValueError, "4 is not 3"),
     (lambda: kernels.sparse_matmul(W, randn(4)), ValueError, r"x must have 2 axes \(K, N\)"),
+    (
+        lambda: kernels.sparse_matmul(W, randn(4, 2), out=np.zeros((2, 3), np.float32)),
+        ValueError,
+        r"result  \(3, 2\)",
+    ),
+    (lambda: kernels.sparse_linear(randn(2, 4), W, out=np.zeros((2, 3))), TypeError, "array of float32"),
     (lambda: kernels.sparse_linear(randn(2, 3), W), ValueError, r"w is \(out, in\)"),
     (lambda: kernels.sparse_linear(randn(2, 4), W, randn(4)), ValueError, r"bias must have shape \(3,\)"),
     (lambda: kernels.sparse_linear(randn(2, 4), W, None, "tanh"), ValueError, "activation must be one of"),

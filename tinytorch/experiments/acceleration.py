@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from tinytorch import kernels
+from tinytorch.acceleration import matmul_lists, matmul_naive, matmul_rows
 from tinytorch.experiments.context import Context, threads
 from tinytorch.experiments.records import Chart, Section, Series, Source, Summary, Table
 from tinytorch.kernels import lessons
@@ -18,8 +20,10 @@ SECONDS = {"quick": 12, "normal": 60, "thorough": 200}
 ELEMENTS = "loops over array elements"
 LISTS = "loops over lists"
 ROWS = "NumPy, row by column"
+THREADED = "C, threaded"
 KERNEL = "kernels.matmul"
 CEILING = "multiply-adds on registers"
+CEILING_OF_ALL = "multiply-adds on registers, all threads"
 
 # For quick, normal and thorough. Loops over array elements take seconds for one product of 256.
 LADDER_SIZES = (128, 256, 256)
@@ -87,41 +91,6 @@ def measure(section: Section, context: Context) -> None:
     _where_ideas_pay(section, context)
 
 
-# ---- the rungs in Python ----
-
-
-def matmul_elements(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """Three loops that index arrays: each ``a[i, k]`` makes a Python object of one number."""
-    rows, inner = a.shape
-    for i in range(rows):
-        for j in range(b.shape[1]):
-            total = 0.0
-            for k in range(inner):
-                total += a[i, k] * b[k, j]
-            out[i, j] = total
-
-
-def matmul_lists(a: list[list[float]], b: list[list[float]]) -> list[list[float]]:
-    """The same three loops over lists, whose numbers are Python objects already."""
-    out = []
-    for row in a:
-        sums = []
-        for j in range(len(b[0])):
-            total = 0.0
-            for k in range(len(b)):
-                total += row[k] * b[k][j]
-            sums.append(total)
-        out.append(sums)
-    return out
-
-
-def matmul_rows_by_columns(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """Two loops in Python; NumPy does each row times column."""
-    for i in range(a.shape[0]):
-        for j in range(b.shape[1]):
-            out[i, j] = a[i] @ b[:, j]
-
-
 # ---- measuring ----
 
 
@@ -146,24 +115,27 @@ def _kernel_call(size: int) -> Callable[[], object]:
     return lambda: kernels.matmul(a, b, out=out)
 
 
-def _ceiling() -> tuple[Callable[[], object], float]:
+def _ceiling(workers: int = 1) -> tuple[Callable[[], object], float]:
     """The peak as a contender: multiply-adds on registers alone, and how many (1e9) one call does."""
     iterations = 100_000
-    return (lambda: kernels.run_fma(iterations)), kernels.run_fma(iterations) / 1e9
+    work = workers * kernels.run_fma(iterations) / 1e9
+    if workers == 1:
+        return (lambda: kernels.run_fma(iterations)), work
+    pool = ThreadPoolExecutor(workers)
+    return (lambda: list(pool.map(kernels.run_fma, [iterations] * workers))), work
 
 
 def _climb(section: Section, context: Context) -> None:
     size = context.choose(*LADDER_SIZES)
-    a, b, out = _operands(size)
-    lists = a.tolist(), b.tolist()
+    a, b, _ = _operands(size)
     steps = lessons.matmul_steps()
     fast = {f"C, {step.name}": _step_call(step, size) for step in steps}
     fast[KERNEL] = _kernel_call(size)
-    ceiling, ceiling_work = _ceiling()
+    ceilings = {CEILING: _ceiling(), CEILING_OF_ALL: _ceiling(context.threads)}
     slow = {
-        ELEMENTS: lambda: matmul_elements(a, b, out),
-        LISTS: lambda: matmul_lists(*lists),
-        ROWS: lambda: matmul_rows_by_columns(a, b, out),
+        ELEMENTS: lambda: matmul_naive(a, b),
+        LISTS: lambda: matmul_lists(a, b),
+        ROWS: lambda: matmul_rows(a, b),
     }
     # Each Python rung gets a race of its own with all the fast ones: few rounds where one call takes seconds.
     with_loops = {}
@@ -176,7 +148,7 @@ def _climb(section: Section, context: Context) -> None:
             sample_seconds=context.choose(0.01, 0.03, 0.05),
         )
     context.progress(0.5, f"C steps, size {size}")
-    among = context.race_many({**fast, CEILING: ceiling})
+    among = context.race_many({**fast, **{name: call for name, (call, _) in ceilings.items()}})
     section.samples["ladder"] = {**with_loops, "fast": among}
 
     work = _operations(size)
@@ -184,26 +156,21 @@ def _climb(section: Section, context: Context) -> None:
         f"The ladder at {size} × {size}",
         [
             "rung",
-            "compiled with",
             "time",
             "speed",
             "share of peak",
-            "over array elements",
-            "over lists",
-            "over row by column",
+            *(f"over {loops}" for loops in ("elements", "lists", "rows")),
         ],
-        note="Peak: multiply-adds on registers alone, one thread, run in turn with the rungs. The threaded "
-        f"rung and {KERNEL} use {context.threads} threads, so they may pass the peak of one.",
+        note="Peak: multiply-adds on registers alone, run in turn with the rungs; of one thread, and for the "
+        f"threaded rung and {KERNEL} of {context.threads}. {_flags(steps)}",
     )
     for name, races in with_loops.items():
-        table.add(name, "", races.time(name), races.rate(name, work, "GFLOP/s"), None, None, None, None)
-    flags = {f"C, {step.name}": step.flags for step in steps}
+        table.add(name, races.time(name), races.rate(name, work, "GFLOP/s"), None, None, None, None)
     for name in fast:
         over = [races.between(loops, name).ratio for loops, races in with_loops.items()]
-        share = among.between(CEILING, name).ratio.scaled(100 * work / ceiling_work, "%")
-        table.add(
-            name, flags.get(name, ""), among.time(name), among.rate(name, work, "GFLOP/s"), share, *over
-        )
+        peak = CEILING_OF_ALL if name in (THREADED, KERNEL) else CEILING
+        share = among.between(peak, name).ratio.scaled(100 * work / ceilings[peak][1], "%")
+        table.add(name, among.time(name), among.rate(name, work, "GFLOP/s"), share, *over)
     section.tables.append(table)
     section.figures.append(_ladder_chart(table, size))
     gains = {name: races.between(name, KERNEL).ratio for name, races in with_loops.items()}
@@ -224,9 +191,19 @@ def _climb(section: Section, context: Context) -> None:
         )
 
 
+def _flags(steps: Sequence[lessons.Step]) -> str:
+    """Which steps were compiled how, as a sentence."""
+    groups: dict[str, list[str]] = {}
+    for step in steps:
+        groups.setdefault(step.flags, []).append(step.name)
+    return (
+        "Compiled with: " + "; ".join(f"{', '.join(names)} {flags}" for flags, names in groups.items()) + "."
+    )
+
+
 def _ladder_chart(table: Table, size: int) -> Chart:
     names = [str(row[0]) for row in table.rows]
-    speeds = Series.of("speed", names, [row[3] for row in table.rows])
+    speeds = Series.of("speed", names, [row[2] for row in table.rows])
     return Chart(f"Speed of each rung at {size} × {size}", "", "GFLOP/s", [speeds], kind="bar", y_scale="log")
 
 

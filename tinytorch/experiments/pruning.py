@@ -161,7 +161,8 @@ def _single_layer(section: Section, context: Context) -> None:
 
 def _sparse_call(block: int, x: np.ndarray, sparsity: float) -> Callable[[], object]:
     w = _sparse_layer(sparsity, block)
-    return lambda: kernels.sparse_matmul(w, x)
+    out = np.empty((LAYER, COLUMNS), np.float32)
+    return lambda: kernels.sparse_matmul(w, x, out=out)
 
 
 # --- whole networks -----------------------------------------------------------------------------------------

@@ -188,3 +188,16 @@ def check_choice(kernel: str, name: str, value: Any, choices: Any) -> None:
     if not isinstance(value, (str, type(None))) or value not in choices:
         options = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{kernel}: {name} must be one of {options}, got {value!r}")
+
+
+def copied_into(kernel: str, out: Any, y: np.ndarray) -> np.ndarray:
+    """out, holding y, after checking that it can."""
+    if not isinstance(out, np.ndarray) or out.dtype != y.dtype:
+        found = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"{kernel}: out must be an array of {y.dtype}, got {found}")
+    if out.shape != y.shape:
+        raise ValueError(f"{kernel}: out must have the shape of the result\n" + lined_up(result=y, out=out))
+    if not out.flags.writeable:
+        raise ValueError(f"{kernel}: out is read-only")
+    out[...] = y
+    return out

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ._checks import (
     as_floats,
     as_int,
+    as_pair,
     check_axes,
     check_choice,
     check_ndim,
@@ -18,6 +19,7 @@ from ._checks import (
 from ._registry import _C, REFUSED, alternative, product, replacements
 from .activation import gelu
 from .conv import Pair, Window, both, check_packed_groups
+from .pool import max_pool2d
 from .quantize import as_scales, as_zero_points, dtype_name, quantize
 
 __all__ = ["PackedInt8", "conv2d_int8", "linear_int8", "matmul_int8", "pack_int8"]
@@ -26,6 +28,8 @@ _ACTIVATIONS = {None: 0, "relu": 1, "gelu": 0}  # gelu is applied to the float32
 _OUT_KINDS = {"uint8": 1, "int8": 2}  # 0 is float32
 # 255 * 128 * K stays within int32 up to this K; half of it leaves room for the bias.
 _MAX_SUM = 65536
+_LAYOUTS = {"NCHW": 0, "NHWC": 1}
+MAX_POOLED = 16  # elements in a window that conv2d_int8 pools
 
 
 class PackedInt8:
@@ -330,26 +334,36 @@ def conv2d_int8(
     dilation: Pair = 1,
     groups: int = 1,
     activation: str | None = None,
+    max_pool: Pair | None = None,
     out_scale: float | None = None,
     out_zero_point: int | None = None,
     out_dtype: str = "uint8",
+    x_layout: str = "NCHW",
+    out_layout: str = "NCHW",
 ) -> np.ndarray:
-    """2-D convolution on integers.
+    """2-D convolution on integers, and the max pooling after it.
 
     Parameters
     ----------
-    x_q : array of uint8 or int8, (N, C, H, W)
-        Stands for (x_q - x_zero_point) * x_scale; padding holds x_zero_point, the real 0.
+    x_q : array of uint8 or int8, (N, C, H, W) or (N, H, W, C)
+        As x_layout says. Stands for (x_q - x_zero_point) * x_scale; padding holds x_zero_point, the real 0.
     x_scale, x_zero_point, bias, activation, out_scale, out_zero_point, out_dtype
         As for ``linear_int8``; bias is (O,).
     packed : PackedInt8
         Weights (O, C / groups, kh, kw), packed with the same groups.
     stride, padding, dilation, groups
         As for ``conv2d``.
+    max_pool : int or (height, width), optional
+        What ``max_pool2d`` would do with the result, windows side by side: OH and OW divided by this. It
+        costs next to nothing here, since the sums are pooled before they become results. At most 16
+        elements to a window.
+    x_layout, out_layout : "NCHW" or "NHWC"
+        The kernel multiplies pixels whose channels lie side by side, so a chain of convolutions saves two
+        transpositions for each layer where the images between them stay NHWC.
 
     Returns
     -------
-    array, (N, O, OH, OW)
+    array, (N, O, OH, OW) or (N, OH, OW, O)
         float32, or out_dtype when out_scale is given.
 
     Raises
@@ -362,22 +376,44 @@ def conv2d_int8(
             weights = (packed._buffer, *packed.shape, packed.scale, bias)
             moves = (*both(stride), *both(padding), *both(dilation), groups)
             output = _short_output(activation, out_scale, out_zero_point, out_dtype)
-            return _C.conv2d_int8(x_q, x_scale, x_zero_point, *weights, *moves, *output)
+            form = (_LAYOUTS[x_layout], _LAYOUTS[out_layout], *both(max_pool or 1))
+            return _C.conv2d_int8(x_q, x_scale, x_zero_point, *weights, *moves, *output, *form)
         except REFUSED:
             pass
     kernel = "conv2d_int8"
     window = Window(kernel, stride, padding, dilation, groups)
     out = _Output(kernel, activation, out_scale, out_zero_point, out_dtype)
+    pool = _max_pool(kernel, max_pool)
+    check_choice(kernel, "x_layout", x_layout, _LAYOUTS)
+    check_choice(kernel, "out_layout", out_layout, _LAYOUTS)
     if activation == "gelu":
-        real = conv2d_int8(x_q, x_scale, x_zero_point, packed, bias, **window.options())
-        return out.through_gelu(real)
+        real = conv2d_int8(x_q, x_scale, x_zero_point, packed, bias, **window.options(), x_layout=x_layout)
+        return _in_layout(max_pool2d(out.through_gelu(real), pool), out_layout)
     x_q, scale, point, bias = _inputs(kernel, x_q, x_scale, x_zero_point, packed, bias, 4, out)
     check_packed_groups(kernel, packed, window.groups)
-    check_ndim(kernel, "x_q", x_q, 4, "(N, C, H, W)")
-    shape = window.output_shape(kernel, x_q.shape, packed.shape, "packed")
+    check_ndim(kernel, "x_q", x_q, 4, "(N, C, H, W)" if x_layout == "NCHW" else "(N, H, W, C)")
+    planes = x_q if x_layout == "NCHW" else x_q.transpose(0, 3, 1, 2)
+    shape = window.output_shape(kernel, planes.shape, packed.shape, "packed")
     other = alternative(kernel, False, shape, dtype=out.dtype)
     if other:
         weights = (packed.unpack(), packed.scale, bias)
-        return other(x_q, scale, point, *weights, *window.options().values(), *out.fused())
+        y = other(planes, scale, point, *weights, *window.options().values(), *out.fused())
+        return _in_layout(max_pool2d(y, pool), out_layout)
     weights = (packed._buffer, *packed.shape, packed.scale, bias)
-    return _C.conv2d_int8(x_q, scale, point, *weights, *window.numbers(), *out.numbers())
+    form = (_LAYOUTS[x_layout], _LAYOUTS[out_layout], *pool)
+    return _C.conv2d_int8(x_q, scale, point, *weights, *window.numbers(), *out.numbers(), *form)
+
+
+def _max_pool(kernel: str, max_pool: Any) -> tuple[int, int]:
+    pool = as_pair(kernel, "max_pool", 1 if max_pool is None else max_pool, 1)
+    if math.prod(pool) > MAX_POOLED:
+        raise ValueError(
+            f"{kernel}: max_pool {pool} takes {math.prod(pool)} elements to a window, at most {MAX_POOLED}; "
+            f"call max_pool2d on the result"
+        )
+    return pool
+
+
+def _in_layout(planes: np.ndarray, layout: str) -> np.ndarray:
+    """An array (N, C, H, W) as the layout says."""
+    return planes if layout == "NCHW" else np.ascontiguousarray(planes.transpose(0, 2, 3, 1))

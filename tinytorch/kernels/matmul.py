@@ -16,6 +16,7 @@ from ._checks import (
     check_choice,
     check_ndim,
     check_vector,
+    copied_into,
     is_double,
     lined_up,
 )
@@ -152,7 +153,7 @@ def _matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool, out: np.ndarra
     y = _multiply(a, b, transpose_a, transpose_b, shape)
     if a_is_row or b_is_column:
         y = y.reshape(shape[:-2] + shape[-2:][a_is_row : 2 - b_is_column])
-    return y if out is None else _copied_into("matmul", out, y)
+    return y if out is None else copied_into("matmul", out, y)
 
 
 def _untransposed(x: Any, transpose: bool) -> tuple[Any, bool]:
@@ -229,19 +230,6 @@ def _as_stack(x: np.ndarray, batch: tuple[int, ...]) -> np.ndarray:
     return x.reshape(math.prod(batch), *matrix)
 
 
-def _copied_into(kernel: str, out: Any, y: np.ndarray) -> np.ndarray:
-    """out, holding y, after checking that it can."""
-    if not isinstance(out, np.ndarray) or out.dtype != y.dtype:
-        found = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"{kernel}: out must be an array of {y.dtype}, got {found}")
-    if out.shape != y.shape:
-        raise ValueError(f"{kernel}: out must have the shape of the result\n" + lined_up(result=y, out=out))
-    if not out.flags.writeable:
-        raise ValueError(f"{kernel}: out is read-only")
-    out[...] = y
-    return out
-
-
 def _matmul_packed(
     a: Any, b: PackedMatrix, transpose_a: bool, transpose_b: bool, out: np.ndarray | None
 ) -> np.ndarray:
@@ -255,7 +243,7 @@ def _matmul_packed(
         return matmul(a, b.unpack(), out=out)
     _check_inner("matmul", "a", a, "b", b.shape)
     y = _C.matmul_packed(a, b._buffer, *b.shape, None)
-    return y if out is None else _copied_into("matmul", out, y)
+    return y if out is None else copied_into("matmul", out, y)
 
 
 def _check_packed(kernel: str, name: str, packed: PackedMatrix, ndim: int) -> None:

@@ -87,9 +87,9 @@ def run_fma(iterations: int) -> float:
     return _C.run_fma(as_int("run_fma", "iterations", iterations, 0))
 
 
-def run_read(x: np.ndarray) -> None:
+def run_read(x: np.ndarray, passes: int = 1) -> None:
     """Do nothing but read a float32 array from end to end, on this thread: the memory's ceiling."""
-    _C.run_read(x)
+    _C.run_read(x, as_int("run_read", "passes", passes, 0))
 
 
 def _threads_asked_for() -> int:

@@ -14,6 +14,7 @@ from ._checks import (
     check_choice,
     check_ndim,
     check_vector,
+    copied_into,
     is_double,
 )
 from ._registry import _C, REFUSED, alternative, replacements
@@ -168,13 +169,15 @@ def _check_sparse(kernel: str, w: Any) -> None:
         )
 
 
-def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
+def sparse_matmul(w: SparseMatrix, x: ArrayLike, *, out: np.ndarray | None = None) -> np.ndarray:
     """w @ x for a sparse w.
 
     Parameters
     ----------
     w : SparseMatrix, (M, K)
     x : array, (K, N)
+    out : array, optional
+        Where the result goes; it must have the result's shape and dtype.
 
     Returns
     -------
@@ -187,11 +190,11 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
     ValueError
         When shapes do not fit.
     TypeError
-        When w is not a SparseMatrix.
+        When w is not a SparseMatrix, or for an out of another dtype.
     """
     if isinstance(w, SparseMatrix) and not replacements():
         try:
-            return _C.sparse_matmul(*w._parts, x)
+            return _C.sparse_matmul(*w._parts, x, out)
         except REFUSED:
             pass
     _check_sparse("sparse_matmul", w)
@@ -202,7 +205,8 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike) -> np.ndarray:
         ("w", w.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
     )  # fmt: skip
     other = alternative("sparse_matmul", is_double(x), (w.shape[0], x.shape[1]))
-    return other(w, x) if other else _C.sparse_matmul(*w._parts, x)
+    y = other(w, x) if other else _C.sparse_matmul(*w._parts, x, None)
+    return y if out is None else copied_into("sparse_matmul", out, y)
 
 
 def sparse_linear(
@@ -210,6 +214,8 @@ def sparse_linear(
     w: SparseMatrix,
     bias: ArrayLike | None = None,
     activation: str | None = None,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The fully connected layer with sparse weights: activation(x @ w.T + bias).
 
@@ -220,6 +226,8 @@ def sparse_linear(
         One row for each output: the transpose of ``linear``'s (in, out).
     bias : array, (M,), optional
     activation : None, "relu" or "gelu"
+    out : array, optional
+        Where the result goes; it must have the result's shape and dtype.
 
     Returns
     -------
@@ -233,7 +241,7 @@ def sparse_linear(
     """
     if isinstance(w, SparseMatrix) and not replacements():
         try:
-            return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation])
+            return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation], out)
         except REFUSED:
             pass
     kernel = "sparse_linear"
@@ -249,8 +257,10 @@ def sparse_linear(
     check_vector(kernel, "bias", bias, w.shape[0], "output")
     other = alternative(kernel, is_double(x), (*x.shape[:-1], w.shape[0]))
     if other:
-        return other(x, w, bias, activation)
-    return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation])
+        y = other(x, w, bias, activation)
+    else:
+        y = _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation], None)
+    return y if out is None else copied_into(kernel, out, y)
 
 
 def sparse_conv2d(

@@ -1,10 +1,11 @@
-"""The report's two files, written whole or not at all."""
+"""The report's files, each written whole or not at all."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
+from tinytorch import viz
 from tinytorch.experiments.records import Record, to_json
 from tinytorch.experiments.storage import write_atomically
 from tinytorch.report.page import page
@@ -32,10 +33,16 @@ def prepare_folder(folder: Path) -> None:
         ) from None
 
 
-def save(record: Record, folder: Path) -> list[Path]:
-    """Write the record as JSON, then as a page; returns both paths."""
-    written = []
-    for name, text in ((JSON_NAME, to_json(record)), (HTML_NAME, page(record))):
-        write_atomically(folder / name, text.encode("utf-8"))
-        written.append(folder / name)
-    return written
+def save(record: Record, folder: Path, *, figures: bool = False) -> list[Path]:
+    """Write the record as JSON, then as a page, then on request each figure as a PNG; returns the paths.
+
+    A figure's file has the name of its section and its place there: ``figures/caching-1.png``.
+    """
+    files = {JSON_NAME: to_json(record).encode("utf-8"), HTML_NAME: page(record).encode("utf-8")}
+    for section in record.sections if figures else ():
+        for number, figure in enumerate(section.figures, start=1):
+            files[f"figures/{section.name}-{number}.png"] = viz.png(viz.draw(figure))
+    for name, data in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        write_atomically(folder / name, data)
+    return [folder / name for name in files]
