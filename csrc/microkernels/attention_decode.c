@@ -36,7 +36,8 @@ TT_INLINE vf load_elements(const void *x, size_t at, size_t n, const int int8)
 /* The same for what several queries share. */
 TT_INLINE vf load_ahead(const size_t queries, const void *x, size_t at, const int int8)
 {
-    if (queries > 1) tt_prefetch(x, at * (int8 ? 1 : sizeof(float)) + AHEAD);
+    size_t bytes = at * (int8 ? 1 : sizeof(float)) + AHEAD;
+    if (queries > 1) vf_prefetch((const float *)((uintptr_t)x + bytes)); /* a pointer would leave its array */
     return load_element(x, at, int8);
 }
 

@@ -12,8 +12,7 @@
  *   vf_zip_high(even, odd) put them back in turns.
  *   vf_repeat(a, n) holds the first n lanes again and again, for n a power of two.
  *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
- *   vf_load_int8 and vf_load_int8_n make floats of int8 values.
- *   tt_prefetch(p, bytes) asks the cache for what lies so far behind p, which may be nothing. */
+ *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
 #ifndef TT_VEC_H
 #define TT_VEC_H
 
@@ -381,17 +380,18 @@ TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 
 #endif
 
-TT_INLINE void tt_prefetch(const void *p, size_t bytes)
+/* Asks for a line of memory that is needed soon; any address will do. */
+TT_INLINE void vf_prefetch(const float *p)
 {
-    uintptr_t address = (uintptr_t)p + bytes; /* as a number: a pointer must not leave its array */
-#if defined(TT_LEVEL_AVX512) || defined(TT_LEVEL_AVX2)
-    _mm_prefetch((const char *)address, _MM_HINT_T0);
-#elif defined(_MSC_VER)
-    (void)address;
+#if !defined(_MSC_VER)
+    __builtin_prefetch(p);
+#elif defined(_M_X64)
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
 #else
-    __builtin_prefetch((const void *)address);
+    (void)p;
 #endif
 }
+
 TT_INLINE vf vf_load_up_to(const float *p, size_t n) { return n >= VF_N ? vf_load(p) : vf_load_n(p, n); }
 TT_INLINE vf vf_load_or(const float *p, size_t n, float fill)
 {
