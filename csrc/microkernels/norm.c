@@ -1,29 +1,17 @@
 /* Normalisation: sums over a row or a channel's plane, and what is done with them. */
+#include "microkernels/loops.h"
 #include "microkernels/vector.h"
-#include "microkernels/vec.h"
 
-enum { CHAINS = 4 }; /* accumulators that hide the latency of an addition */
-
-TT_INLINE float total_of(const vf sum[CHAINS])
+TT_INLINE vf add_centred_square(vf sum, vf a, vf b, vf mean)
 {
-    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
-}
-
-TT_INLINE vf add_square(vf sum, vf x, float mean)
-{
-    vf d = vf_sub(x, vf_set(mean));
+    (void)b;
+    vf d = vf_sub(a, mean);
     return vf_fma(d, d, sum);
 }
 
 static float centred_squares(const float *x, size_t n, float mean)
 {
-    vf sum[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_set(0.0f);
-    size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = add_square(sum[i], vf_load(x + j + i * VF_N), mean);
-    for (; j < n; j += VF_N) sum[0] = add_square(sum[0], vf_load_or(x + j, n - j, mean), mean);
-    return total_of(sum);
+    return sum_of(add_centred_square, x, NULL, n, mean, mean);
 }
 
 static void normalize(const float *x, size_t n, float mean, float scale, float shift, float *y)
@@ -50,8 +38,8 @@ static void centred_sums(const float *dy, const float *x, size_t n, float mean, 
         plain[0] = vf_add(plain[0], gradient);
         along[0] = vf_fma(gradient, vf_sub(vf_load_or(x + j, n - j, mean), vf_set(mean)), along[0]);
     }
-    sums[0] = total_of(plain);
-    sums[1] = total_of(along);
+    sums[0] = vf_sum(total_of(plain));
+    sums[1] = vf_sum(total_of(along));
 }
 
 static void normalize_backward(const float *dy, const float *x, size_t n, float mean, const float factors[3],

@@ -97,7 +97,7 @@ typedef struct {
     float (*largest)(const float *x, size_t n); /* -inf for no x; of no use when there is a NaN */
     float (*sum_exponentials)(const float *x, size_t n, float top); /* of e^(x - top) */
     float (*sum_below)(const float *x, size_t n, float top);        /* of top - x */
-    void (*softmax)(const float *x, size_t n, float *y);
+    void (*softmax)(const float *x, size_t n, float scale, float shift, float *y); /* times scale, plus shift */
     void (*softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
     void (*log_softmax)(const float *x, size_t n, float *y);
     void (*log_softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
