@@ -60,7 +60,7 @@ static void softmax(const float *x, size_t n, float scale, float shift, float *y
         return;
     }
     float sum = exponentials(x, n, largest(x, n), y);
-    map_with(scaled, y, NULL, n, (vf[]){vf_set(scale / sum), vf_set(shift)}, y);
+    map_with(scaled, y, NULL, n, n, (vf[]){vf_set(scale / sum), vf_set(shift)}, y);
 }
 
 TT_INLINE vf below(vf x, vf b, const vf *k)
@@ -72,7 +72,7 @@ TT_INLINE vf below(vf x, vf b, const vf *k)
 static void log_softmax(const float *x, size_t n, float *y)
 {
     float top = largest(x, n), log_sum = logf(sum_exponentials(x, n, top));
-    map_with(below, x, NULL, n, (vf[]){vf_set(top), vf_set(log_sum)}, y);
+    map_with(below, x, NULL, n, n, (vf[]){vf_set(top), vf_set(log_sum)}, y);
 }
 
 TT_INLINE vf softmax_gradient(vf dy, vf y, const vf *along) { return vf_mul(y, vf_sub(dy, *along)); }
@@ -80,7 +80,7 @@ TT_INLINE vf softmax_gradient(vf dy, vf y, const vf *along) { return vf_mul(y, v
 static void softmax_backward(const float *dy, const float *y, size_t n, float *dx)
 {
     vf along = vf_set(sum_of(add_product, dy, y, n, 0.0f, 0.0f));
-    map_with(softmax_gradient, dy, y, n, &along, dx);
+    map_with(softmax_gradient, dy, y, n, n, &along, dx);
 }
 
 TT_INLINE vf log_softmax_gradient(vf dy, vf y, const vf *total) { return vf_sub(dy, vf_mul(vf_exp(y), *total)); }
@@ -88,7 +88,7 @@ TT_INLINE vf log_softmax_gradient(vf dy, vf y, const vf *total) { return vf_sub(
 static void log_softmax_backward(const float *dy, const float *y, size_t n, float *dx)
 {
     vf total = vf_set(sum_of(add_element, dy, NULL, n, 0.0f, 0.0f));
-    map_with(log_softmax_gradient, dy, y, n, &total, dx);
+    map_with(log_softmax_gradient, dy, y, n, n, &total, dx);
 }
 
 const tt_softmax_kernels TT_FOR_LEVEL(tt_softmax) = {

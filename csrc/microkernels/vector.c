@@ -47,6 +47,7 @@ const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
     .conv = &TT_FOR_LEVEL(tt_conv),
     .pool = &TT_FOR_LEVEL(tt_pool),
     .norm = &TT_FOR_LEVEL(tt_norm),
+    .batch_norm = &TT_FOR_LEVEL(tt_batch_norm),
     .softmax = &TT_FOR_LEVEL(tt_softmax),
     .optimizer = &TT_FOR_LEVEL(tt_optimizer),
 };
