@@ -62,7 +62,7 @@ PyArrayObject *tt_next_output_like(tt_args *args, PyArrayObject *x, PyArrayObjec
 /* Whether an output shares no memory with an input. */
 int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *input);
 
-/* values, indices, row_pointers, m, k, r: a sparse matrix, checked but for its indices (sparse.c). */
+/* A sparse matrix as a tuple: (values, indices, row_pointers, m, k, r), or (slices, m, k) (sparse.c). */
 int tt_next_sparse(tt_args *args, tt_sparse_matrix *w);
 
 /* Raises the exception that belongs to a status. */
