@@ -13,6 +13,7 @@ enum {
     WIDEST_VECTOR = 16, /* fewer columns than a panel has are padded to a multiple of this */
     FEWEST_COLUMNS = 4, /* below, column by column */
     ROWS_IN_L2 = 1024,  /* so many sums are 256 KiB: they stay in L2 while x passes by in blocks of depth */
+    LOADING_AGAIN = 8,  /* times as much work must there be to split rows: each part loads the panel for itself */
     FLOATS_IN_L2 = 128 << 10,   /* a panel this large, 512 KiB, leaves half of L2 */
     COLUMNS_IN_PLACE = 8 * PANEL, /* long stretches of a row of x that is read where it is */
 };
@@ -112,6 +113,16 @@ static void load_rows(const void *source, size_t k, size_t kc, size_t column, si
     job->product.kernels->transpose(n, kc, job->x + column * job->w->k + k, job->w->k, panel, stride, stride);
 }
 
+/* result (rows, n) -> out (n, rows), some of its rows at a time: each is then written from left to right, and a line of
+ * the cache is complete before others push it out. Rows of out are often a power of two apart. */
+static void store_transposed(const sparse_job *job, size_t rows, size_t n, const float *result, float *out)
+{
+    size_t m = job->w->m;
+    for (size_t j = 0; j < n; j += WIDEST_VECTOR)
+        job->product.kernels->transpose(rows, tt_min(WIDEST_VECTOR, n - j), result + j, job->product.stride,
+                                        out + j * m, m, rows);
+}
+
 static void run_panel(void *context, size_t index, int worker)
 {
     const sparse_job *job = context;
@@ -124,7 +135,7 @@ static void run_panel(void *context, size_t index, int worker)
         if (job->bias || job->activation)
             job->vector->bias_activation(sums, stride, rows, n, job->bias ? job->bias + row : NULL, NULL,
                                          job->activation);
-        job->product.kernels->transpose(rows, n, sums, stride, job->out + column * m + row, m, rows);
+        store_transposed(job, rows, n, sums, job->out + column * m + row);
         return;
     }
     float *c = job->out + row * job->n + column;
@@ -200,13 +211,14 @@ static size_t panel_columns(const sparse_job *job)
     return job->w->r > 1 && job->w->k * 2 * PANEL <= FLOATS_IN_L2 ? 2 * PANEL : PANEL;
 }
 
-static tt_status run_panels(sparse_job *job, int workers)
+static tt_status run_panels(sparse_job *job, double operations)
 {
     const tt_sparse_matrix *w = job->w;
-    int is_sliced = w->r == 1;
+    int is_sliced = w->r == 1, workers = tt_workers_for(operations);
     job->in_place = reads_in_place(job);
     job->columns_each = panel_columns(job);
     size_t panels = tt_div_up(job->n, job->columns_each);
+    if (!is_sliced && panels < (size_t)workers) workers = tt_workers_for(operations / LOADING_AGAIN);
     job->product.load = job->is_linear ? load_rows : load_columns;
     job->product.x = job;
     job->product.stride = tt_min(job->columns_each, tt_round_up(job->n, WIDEST_VECTOR));
@@ -227,8 +239,9 @@ static tt_status run(sparse_job *job, size_t fewest_columns)
     if (w->m == 0 || job->n == 0) return TT_OK;
     job->product = tt_sparse_product_of(w);
     job->vector = tt_kernels()->vector;
-    int workers = tt_workers_for(2 * tt_sparse_elements(w) * (double)job->n);
-    if (job->n >= fewest_columns) return run_panels(job, workers);
+    double operations = 2 * tt_sparse_elements(w) * (double)job->n;
+    if (job->n >= fewest_columns) return run_panels(job, operations);
+    int workers = tt_workers_for(operations);
     split_work(job, workers, job->n, w->m);
     tt_parallel_for(workers, job->n * job->row_tasks, run_column, job);
     return TT_OK;
