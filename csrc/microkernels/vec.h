@@ -10,6 +10,7 @@
  *   vf_where(m, a, b) takes a where the mask is set.
  *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
  *   vf_zip_high(even, odd) put them back in turns.
+ *   vf_repeat(a, n) holds the first n lanes again and again, for n a power of two.
  *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
  *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
 #ifndef TT_VEC_H
@@ -79,6 +80,11 @@ TT_INLINE vf tt_pick(vf a, vf b, int first, int step, int in_pairs)
     int lane[16]; /* constants once this is inlined: one permutation */
     for (int i = 0; i < 16; i++) lane[i] = in_pairs ? first + i / 2 + i % 2 * 16 : first + i * step;
     return _mm512_permutex2var_ps(a, _mm512_loadu_si512(lane), b);
+}
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm512_permutexvar_ps(_mm512_and_si512(lane, _mm512_set1_epi32((int)n - 1)), a);
 }
 TT_INLINE vf vf_even(vf a, vf b) { return tt_pick(a, b, 0, 2, 0); }
 TT_INLINE vf vf_odd(vf a, vf b) { return tt_pick(a, b, 1, 2, 0); }
@@ -184,6 +190,11 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
 TT_INLINE vmask vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 TT_INLINE vmask vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_permutevar8x32_ps(a, _mm256_and_si256(lane, _mm256_set1_epi32((int)n - 1)));
+}
 TT_INLINE vf tt_in_order(vf halves) /* the shuffles below work in each half of the register */
 {
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xd8));
@@ -293,6 +304,11 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
 TT_INLINE vmask vf_less(vf a, vf b) { return vcltq_f32(a, b); }
 TT_INLINE vmask vf_is_nan(vf a) { return vmvnq_u32(vceqq_f32(a, a)); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return vbslq_f32(m, a, b); }
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    float32x2_t low = vget_low_f32(a);
+    return n == 1 ? vdupq_n_f32(vgetq_lane_f32(a, 0)) : n == 2 ? vcombine_f32(low, low) : a;
+}
 TT_INLINE vf vf_even(vf a, vf b) { return vuzp1q_f32(a, b); }
 TT_INLINE vf vf_odd(vf a, vf b) { return vuzp2q_f32(a, b); }
 TT_INLINE vf vf_zip_low(vf even, vf odd) { return vzip1q_f32(even, odd); }
@@ -350,6 +366,7 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign) { return copysignf(magnitude, s
 TT_INLINE vmask vf_less(vf a, vf b) { return a < b; }
 TT_INLINE vmask vf_is_nan(vf a) { return a != a; }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return m ? a : b; }
+TT_INLINE vf vf_repeat(vf a, const size_t n) { (void)n; return a; }
 TT_INLINE vf vf_even(vf a, vf b) { (void)b; return a; }
 TT_INLINE vf vf_odd(vf a, vf b) { (void)a; return b; }
 TT_INLINE vf vf_zip_low(vf even, vf odd) { (void)odd; return even; }
@@ -362,6 +379,18 @@ TT_INLINE void vf_transpose(vf x[1]) { (void)x; }
 TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 
 #endif
+
+/* Asks for a line of memory that is needed soon; any address will do. */
+TT_INLINE void vf_prefetch(const float *p)
+{
+#if !defined(_MSC_VER)
+    __builtin_prefetch(p);
+#elif defined(_M_X64)
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+#else
+    (void)p;
+#endif
+}
 
 TT_INLINE vf vf_load_up_to(const float *p, size_t n) { return n >= VF_N ? vf_load(p) : vf_load_n(p, n); }
 TT_INLINE vf vf_load_or(const float *p, size_t n, float fill)
