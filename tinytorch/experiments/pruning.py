@@ -236,8 +236,8 @@ def _network(
         ],
         note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights "
         "over those left. Bytes: float32 parameters over what the sparse network holds, indices included. "
-        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed; layers that "
-        "keep more than half of their weights are dense in both.",
+        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed; layers "
+        "that keep more than half of their weights are dense in both.",
     )
     dense_hits = np.concatenate([trained.float_correct(c) for c in classifiers])
     dense = optimize(classifiers[0].model)
