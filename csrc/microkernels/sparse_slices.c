@@ -14,6 +14,17 @@ enum { TOGETHER = 2, STRIP = 8 };
 enum { TOGETHER = 1, STRIP = 8 };
 #endif
 
+/* The elements of a group, and one of them in all lanes. Four vectors made of one load leave the others to x. */
+#if defined(TT_LEVEL_AVX512)
+typedef __m512 elements;
+TT_INLINE elements load_elements(const float *values) { return _mm512_broadcast_f32x4(_mm_loadu_ps(values)); }
+TT_INLINE vf element_of(elements all, size_t i) { return _mm512_permutexvar_ps(_mm512_set1_epi32((int)i), all); }
+#else
+typedef const float *elements;
+TT_INLINE elements load_elements(const float *values) { return values; }
+TT_INLINE vf element_of(elements all, size_t i) { return vf_set(all[i]); }
+#endif
+
 /* Rows `row` ... `row` + TOGETHER-1 of a slice by `nv` vectors of columns, n of them to be stored. `nv` and
  * `x_row_stride` are constants where that pays, so the sums live in registers. */
 TT_INLINE void multiply_strip(const size_t nv, const tt_slices *w, const tt_slice *slice, size_t row, const float *x,
@@ -30,9 +41,10 @@ TT_INLINE void multiply_strip(const size_t nv, const tt_slices *w, const tt_slic
     const float *values = w->values + (size_t)slice->first * TT_SLICE_ROWS + row;
     for (int32_t group = slice->first; group < slice[1].first; group++, values += TT_SLICE_ROWS) {
         uint64_t columns = w->columns[group] >> 16 * row;
+        elements all = load_elements(values);
         TT_UNROLL for (size_t i = 0; i < TOGETHER; i++) {
             const float *from = x + (columns >> 16 * i & 0xffff) * x_row_stride;
-            vf element = vf_set(values[i]);
+            vf element = element_of(all, i);
             TT_UNROLL for (size_t v = 0; v < nv; v++) sum[i][v] = vf_fma(element, vf_load(from + v * VF_N), sum[i][v]);
         }
     }
