@@ -56,14 +56,27 @@ tt_status tt_linear_f32(size_t m, size_t n, size_t k, const float *x, tt_matrix 
 
 /* w (m, k) in compressed rows of blocks of r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds rows
  * i r ... i r + r-1 (zeros beyond m); its blocks are row_pointers[i] ... row_pointers[i + 1] - 1, their columns
- * ascending in indices (blocks), their elements in values (blocks, r). */
+ * ascending in indices (blocks), their elements in values (blocks, r).
+ *
+ * Single elements (r = 1) are multiplied in another order, made once by tt_slice_sparse: products read `slices`
+ * and none of the arrays. */
 typedef struct {
     size_t m, k, r;
     const float *values;
     const void *indices; /* uint16_t, or int32_t when wide_indices */
     int wide_indices;
     const int32_t *row_pointers; /* (ceil(m / r) + 1) */
+    const void *slices;          /* when r = 1; aligned to 8 bytes */
 } tt_sparse_matrix;
+
+/* How many bytes the slices of w (r = 1) take, and the slices. */
+tt_status tt_sparse_slices_size(const tt_sparse_matrix *w, size_t *bytes);
+tt_status tt_slice_sparse(const tt_sparse_matrix *w, void *slices);
+/* Whether so many bytes are as long as slices of a matrix (m, k) say they are. */
+int tt_are_sparse_slices(const void *slices, size_t bytes, size_t m, size_t k);
+size_t tt_sparse_slices_elements(const void *slices);
+/* Back to the arrays: values and indices (elements), row_pointers (m + 1). */
+void tt_unslice_sparse(const void *slices, float *values, int32_t *indices, int32_t *row_pointers);
 
 /* c (m, n) = w @ x (k, n) */
 tt_status tt_sparse_matmul_f32(const tt_sparse_matrix *w, size_t n, const float *x, float *c);
@@ -153,6 +166,15 @@ tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *
 
 /* activation ---------------------------------------------------------------------------------- */
 
+/* y may be x, and dx either of its inputs. Each gradient is computed from what is named: the argument x of the
+ * forward call, or its result y. */
+
+void tt_relu_f32(size_t n, const float *x, float *y);
+void tt_relu_backward_f32(size_t n, const float *dy, const float *x, float *dx);
+void tt_sigmoid_f32(size_t n, const float *x, float *y);
+void tt_sigmoid_backward_f32(size_t n, const float *dy, const float *y, float *dx);
+void tt_tanh_f32(size_t n, const float *x, float *y);
+void tt_tanh_backward_f32(size_t n, const float *dy, const float *y, float *dx);
 void tt_gelu_f32(size_t n, const float *x, tt_gelu_form form, float *y);
 void tt_gelu_backward_f32(size_t n, const float *dy, const float *x, tt_gelu_form form, float *dx);
 

@@ -21,7 +21,7 @@ shapes      N batch, C channels, H and W height and width, O output channels, I 
 
 from typing import Any
 
-from numpy import bool_, float32, int8, int32, int64, uint8, uint16
+from numpy import bool_, float32, int8, int32, int64, uint8, uint16, uint64
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -144,10 +144,16 @@ def avg_pool2d_backward(
 
 # --- activation, softmax, normalisation -----------------------------------------------------
 
-def gelu(x: F32, approximate: int, /) -> F32:
-    """Any shape."""
+def relu(x: F32, out: F32 | None, /) -> F32:
+    """max(x, 0) of any shape. Here and up to layer norm, out may be an input itself."""
 
-def gelu_backward(dy: F32, x: F32, approximate: int, /) -> F32: ...
+def relu_backward(dy: F32, x: F32, out: F32 | None, /) -> F32: ...
+def sigmoid(x: F32, out: F32 | None, /) -> F32: ...
+def sigmoid_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def tanh(x: F32, out: F32 | None, /) -> F32: ...
+def tanh_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def gelu(x: F32, approximate: int, out: F32 | None, /) -> F32: ...
+def gelu_backward(dy: F32, x: F32, approximate: int, out: F32 | None, /) -> F32: ...
 def softmax(x: F32, /) -> F32:
     """Over the last axis; ndim >= 1. The same holds for the next three."""
 
@@ -333,44 +339,29 @@ def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F
 # ascending columns in indices (nblocks,), uint16 when K <= 65536, else int32; values (nblocks, r);
 # row_pointers int32 (ceil(M / r) + 1,). SparseMatrix validates the indices once and keeps the
 # arrays read-only, so C checks lengths and row_pointers, and trusts the indices.
+#
+# The products take single weights (r = 1) as slice_sparse makes them, with M and K.
 
 Indices = NDArray[uint16] | NDArray[int32]
+Slices = NDArray[uint64]
+Sparse = tuple[F32, Indices, NDArray[int32], int, int, int] | tuple[Slices, int, int]
 
-def sparse_matmul(
-    values: F32,
-    indices: Indices,
-    row_pointers: NDArray[int32],
-    m: int,
-    k: int,
-    r: int,
-    x: F32,
-    out: F32 | None,
-    /,
-) -> F32:
+def slice_sparse(
+    values: F32, indices: Indices, row_pointers: NDArray[int32], m: int, k: int, r: int, /
+) -> Slices:
+    """Single weights in the order in which the products read them."""
+
+def unslice_sparse(slices: Slices, m: int, k: int, /) -> tuple[F32, NDArray[int32], NDArray[int32]]:
+    """values (nblocks, 1), indices, row_pointers."""
+
+def sparse_matmul(w: Sparse, x: F32, out: F32 | None, /) -> F32:
     """x (K, N) -> W @ x, (M, N)."""
 
-def sparse_linear(
-    values: F32,
-    indices: Indices,
-    row_pointers: NDArray[int32],
-    m: int,
-    k: int,
-    r: int,
-    x: F32,
-    bias: F32 | None,
-    activation: int,
-    out: F32 | None,
-    /,
-) -> F32:
+def sparse_linear(w: Sparse, x: F32, bias: F32 | None, activation: int, out: F32 | None, /) -> F32:
     """x (..., K), bias (M,) -> x @ W.T, (..., M)."""
 
 def sparse_conv2d(
-    values: F32,
-    indices: Indices,
-    row_pointers: NDArray[int32],
-    m: int,
-    k: int,
-    r: int,
+    w: Sparse,
     x: F32,
     kh: int,
     kw: int,

@@ -1,95 +1,164 @@
-/* Activations and their derivatives. */
+/* Activations and their derivatives: one function of a vector for each, and loops that apply it. */
 #include "microkernels/vector.h"
 #include "microkernels/vec.h"
 #include "tinytorch.h"
 
-/* The normal distribution's cdf(x) and e^(-x^2 / 2), with a relative error below 1e-6 on both sides
- * (4e-6 in the far tail on the scalar level, which has no fused multiply-add).
- *
- * For a = |x| the lower tail is cdf(-a) = e^(-a^2 / 2) M(a), where M is smooth: a polynomial in
- * t = 1 / (1 + 0.35 a), fitted to the smallest relative error on [0, 15]; beyond, the tail is zero in float32.
- * The part of a^2 that rounding drops matters in the tail, so it is multiplied back. */
-TT_INLINE vf normal_cdf(vf x, vf *bell)
-{
-    vf a = vf_min(vf_set(15.0f), vf_abs(x));
-    vf square = vf_mul(a, a), dropped = vf_fma(a, a, vf_sub(vf_set(0.0f), square));
-    *bell = vf_exp(vf_mul(vf_set(-0.5f), square));
-    *bell = vf_fma(vf_mul(vf_set(-0.5f), dropped), *bell, *bell);
-    vf t = vf_div(vf_set(1.0f), vf_fma(vf_set(0.35f), a, vf_set(1.0f)));
-    static const float coefficients[] = {-0.0291641001f, 0.14406161f, -0.255903482f, 0.159394681f, -0.023265006f,
-                                         0.105575278f,   0.119815379f, 0.139864353f, 0.139621258f};
-    vf m = vf_set(coefficients[0]);
-    TT_UNROLL for (int i = 1; i < 9; i++) m = vf_fma(m, t, vf_set(coefficients[i]));
-    vf tail = vf_mul(vf_mul(m, t), *bell);
-    return vf_where(vf_less(x, vf_set(0.0f)), tail, vf_sub(vf_set(1.0f), tail));
-}
-
-/* The approximations have the form x * sigmoid(slope(x) * x): 0.5 (1 + tanh(u)) is sigmoid(2u), with
+/* The approximations of gelu have the form x * sigmoid(slope(x) * x): 0.5 (1 + tanh(u)) is sigmoid(2u), with
  * 2u = 2 sqrt(2 / pi) (x + 0.044715 x^3). */
 #define TANH_1 1.59576912f
 #define TANH_3 0.0713548162f
 #define SIGMOID_1 1.702f
+#define ROOT_HALF 0.707106781f
 
-TT_INLINE vf sigmoid_argument(vf x, int approximate)
+TT_INLINE vf tanh_argument(vf x) { return vf_mul(x, vf_fma(vf_mul(x, x), vf_set(TANH_3), vf_set(TANH_1))); }
+
+TT_INLINE vf tanh_slope(vf x) { return vf_fma(vf_mul(x, x), vf_set(3 * TANH_3), vf_set(TANH_1)); }
+
+/* The derivative of x * sigmoid(u(x)), where du is u's. */
+TT_INLINE vf sigmoid_gelu_slope(vf x, vf u, vf du)
 {
-    if (approximate == TT_GELU_SIGMOID) return vf_mul(vf_set(SIGMOID_1), x);
-    return vf_mul(x, vf_fma(vf_mul(x, x), vf_set(TANH_3), vf_set(TANH_1)));
+    vf s = vf_sigmoid(u);
+    return vf_fma(vf_mul(vf_mul(x, du), vf_sub(vf_set(1.0f), s)), s, s);
 }
 
-TT_INLINE vf gelu_of(vf x, int approximate)
+/* ---- functions ---- */
+
+TT_INLINE vf relu_of(vf x) { return vf_max(vf_set(0.0f), x); } /* x where it is NaN */
+
+/* x / 2 (1 + erf(x / sqrt 2)), in the two steps of erf */
+TT_INLINE vf gelu_exponent(vf x) { return vf_erf_exponent(vf_mul(x, vf_set(ROOT_HALF))); }
+
+TT_INLINE vf gelu_erf_of(vf x, vf exponent)
 {
-    if (approximate == TT_GELU_ERF) {
-        vf bell;
-        return vf_mul(x, normal_cdf(x, &bell));
-    }
-    vf e = vf_exp(vf_sub(vf_set(0.0f), sigmoid_argument(x, approximate)));
-    return vf_div(x, vf_add(vf_set(1.0f), e));
+    vf half = vf_mul(vf_set(0.5f), x);
+    return vf_fma(half, vf_erf_of_exponent(x, exponent), half);
 }
 
-TT_INLINE vf gelu_slope(vf x, int approximate)
+TT_INLINE vf gelu_tanh_of(vf x) { return vf_mul(x, vf_sigmoid(tanh_argument(x))); }
+
+TT_INLINE vf gelu_sigmoid_of(vf x) { return vf_mul(x, vf_sigmoid(vf_mul(vf_set(SIGMOID_1), x))); }
+
+/* ---- gradients, from the function's argument or its result ---- */
+
+TT_INLINE vf relu_gradient(vf dy, vf x) { return vf_where(vf_less(vf_set(0.0f), x), dy, vf_set(0.0f)); }
+
+TT_INLINE vf sigmoid_gradient(vf dy, vf y) { return vf_mul(dy, vf_mul(y, vf_sub(vf_set(1.0f), y))); }
+
+TT_INLINE vf tanh_gradient(vf dy, vf y) { return vf_mul(dy, vf_fma(vf_sub(vf_set(0.0f), y), y, vf_set(1.0f))); }
+
+/* Flat far from 0, where x^2 times 0 would be no number. */
+TT_INLINE vf bounded(vf x) { return vf_min(vf_set(60.0f), vf_max(vf_set(-60.0f), x)); }
+
+TT_INLINE vf gelu_erf_slope(vf x, vf exponent)
 {
-    if (approximate == TT_GELU_ERF) {
-        vf bell, cdf = normal_cdf(x, &bell);
-        return vf_fma(vf_mul(x, vf_set(0.398942280f)), bell, cdf); /* 1 / sqrt(2 pi) */
-    }
-    x = vf_min(vf_set(60.0f), vf_max(vf_set(-60.0f), x)); /* flat beyond, where x^2 times 0 would be no number */
-    vf e = vf_exp(vf_sub(vf_set(0.0f), sigmoid_argument(x, approximate)));
-    vf s = vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), e));
-    vf inner = approximate == TT_GELU_SIGMOID ? vf_set(SIGMOID_1)
-                                              : vf_fma(vf_mul(x, x), vf_set(3 * TANH_3), vf_set(TANH_1));
-    vf rest = vf_sub(vf_set(1.0f), s);
-    return vf_fma(vf_mul(vf_mul(x, inner), rest), s, s);
+    x = bounded(x);
+    vf cdf = vf_fma(vf_set(0.5f), vf_erf_of_exponent(x, exponent), vf_set(0.5f));
+    vf bell_exponent = vf_max(vf_set(-126.0f), vf_mul(vf_mul(x, x), vf_set(-0.5f * 1.44269504f)));
+    vf bell = vf_add(vf_set(1.0f), tt_exp2_minus_1(bell_exponent)); /* e^(-x^2 / 2) */
+    return vf_fma(vf_mul(x, vf_set(0.398942280f)), bell, cdf); /* 1 / sqrt(2 pi) */
 }
 
-/* One loop for each form: the compiler then drops what that form does not need. */
-TT_INLINE void map_gelu(const float *x, const float *dy, size_t n, float *out, const int approximate)
+TT_INLINE vf gelu_tanh_gradient(vf dy, vf x)
+{
+    x = bounded(x);
+    return vf_mul(dy, sigmoid_gelu_slope(x, tanh_argument(x), tanh_slope(x)));
+}
+
+TT_INLINE vf gelu_sigmoid_gradient(vf dy, vf x)
+{
+    x = bounded(x);
+    return vf_mul(dy, sigmoid_gelu_slope(x, vf_mul(vf_set(SIGMOID_1), x), vf_set(SIGMOID_1)));
+}
+
+/* ---- loops ---- */
+
+TT_INLINE void map(vf (*function)(vf), const float *x, size_t n, float *y)
+{
+    for (size_t i = 0; i < n; i += VF_N) vf_store_up_to(y + i, function(vf_load_up_to(x + i, n - i)), n - i);
+}
+
+TT_INLINE void map_pairs(vf (*gradient)(vf, vf), const float *dy, const float *saved, size_t n, float *dx)
 {
     for (size_t i = 0; i < n; i += VF_N) {
-        vf value = vf_load_up_to(x + i, n - i);
-        vf result = dy ? vf_mul(vf_load_up_to(dy + i, n - i), gelu_slope(value, approximate))
-                       : gelu_of(value, approximate);
-        vf_store_up_to(out + i, result, n - i);
+        vf value = gradient(vf_load_up_to(dy + i, n - i), vf_load_up_to(saved + i, n - i));
+        vf_store_up_to(dx + i, value, n - i);
     }
 }
 
-static void gelu(const float *x, size_t n, int approximate, float *y)
+static void exp_each(const float *x, size_t n, float *y) { map(vf_exp, x, n, y); }
+
+/* Piece by piece, so that what one step hands to the next stays in L1. In one step, the chain of operations that
+ * wait for each other would be longer than a core looks ahead, and elements would not overlap enough. */
+enum { PIECE = 512 };
+
+static void erf_each(const float *x, size_t n, float *y)
 {
-    if (approximate == TT_GELU_ERF) map_gelu(x, NULL, n, y, TT_GELU_ERF);
-    if (approximate == TT_GELU_TANH) map_gelu(x, NULL, n, y, TT_GELU_TANH);
-    if (approximate == TT_GELU_SIGMOID) map_gelu(x, NULL, n, y, TT_GELU_SIGMOID);
+    float exponent[PIECE];
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE ? n - i : PIECE;
+        map(vf_erf_exponent, x + i, m, exponent);
+        map_pairs(vf_erf_of_exponent, x + i, exponent, m, y + i);
+    }
 }
 
-static void gelu_backward(const float *dy, const float *x, size_t n, int approximate, float *dx)
+static void gelu_erf(const float *x, size_t n, float *y)
 {
-    if (approximate == TT_GELU_ERF) map_gelu(x, dy, n, dx, TT_GELU_ERF);
-    if (approximate == TT_GELU_TANH) map_gelu(x, dy, n, dx, TT_GELU_TANH);
-    if (approximate == TT_GELU_SIGMOID) map_gelu(x, dy, n, dx, TT_GELU_SIGMOID);
+    float exponent[PIECE];
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE ? n - i : PIECE;
+        map(gelu_exponent, x + i, m, exponent);
+        map_pairs(gelu_erf_of, x + i, exponent, m, y + i);
+    }
 }
+
+static void gelu_erf_backward(const float *dy, const float *x, size_t n, float *dx)
+{
+    float slope[PIECE];
+    for (size_t i = 0, m; i < n; i += m) {
+        m = n - i < PIECE ? n - i : PIECE;
+        map(gelu_exponent, x + i, m, slope);
+        map_pairs(gelu_erf_slope, x + i, slope, m, slope);
+        map_pairs(vf_mul, dy + i, slope, m, dx + i);
+    }
+}
+
+static void relu(const float *x, size_t n, float *y) { map(relu_of, x, n, y); }
+static void sigmoid(const float *x, size_t n, float *y) { map(vf_sigmoid, x, n, y); }
+static void tanh_each(const float *x, size_t n, float *y) { map(vf_tanh, x, n, y); }
+static void gelu_tanh(const float *x, size_t n, float *y) { map(gelu_tanh_of, x, n, y); }
+static void gelu_sigmoid(const float *x, size_t n, float *y) { map(gelu_sigmoid_of, x, n, y); }
+
+static void relu_backward(const float *dy, const float *x, size_t n, float *dx)
+{
+    map_pairs(relu_gradient, dy, x, n, dx);
+}
+
+static void sigmoid_backward(const float *dy, const float *y, size_t n, float *dx)
+{
+    map_pairs(sigmoid_gradient, dy, y, n, dx);
+}
+
+static void tanh_backward(const float *dy, const float *y, size_t n, float *dx)
+{
+    map_pairs(tanh_gradient, dy, y, n, dx);
+}
+
+static void gelu_tanh_backward(const float *dy, const float *x, size_t n, float *dx)
+{
+    map_pairs(gelu_tanh_gradient, dy, x, n, dx);
+}
+
+static void gelu_sigmoid_backward(const float *dy, const float *x, size_t n, float *dx)
+{
+    map_pairs(gelu_sigmoid_gradient, dy, x, n, dx);
+}
+
+/* ---- what ends a matmul or a convolution ---- */
 
 TT_INLINE vf activate(vf x, int activation)
 {
-    if (activation == TT_RELU) return vf_max(vf_set(0.0f), x);
-    if (activation == TT_GELU) return gelu_of(x, TT_GELU_ERF);
+    if (activation == TT_RELU) return relu_of(x);
+    if (activation == TT_GELU) return gelu_erf_of(x, gelu_exponent(x));
     return x;
 }
 
@@ -115,4 +184,15 @@ void TT_FOR_LEVEL(tt_bias_activation)(float *c, size_t row_stride, size_t m, siz
     if (activation == TT_GELU) finish(c, row_stride, m, n, row_bias, column_bias, TT_GELU);
 }
 
-const tt_activation_kernels TT_FOR_LEVEL(tt_activation) = {gelu, gelu_backward};
+const tt_activation_kernels TT_FOR_LEVEL(tt_activation) = {
+    .exp = exp_each,
+    .erf = erf_each,
+    .relu = relu,
+    .sigmoid = sigmoid,
+    .tanh = tanh_each,
+    .gelu = {gelu_erf, gelu_tanh, gelu_sigmoid},
+    .relu_backward = relu_backward,
+    .sigmoid_backward = sigmoid_backward,
+    .tanh_backward = tanh_backward,
+    .gelu_backward = {gelu_erf_backward, gelu_tanh_backward, gelu_sigmoid_backward},
+};

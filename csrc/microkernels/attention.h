@@ -9,6 +9,22 @@
 
 #include <stdint.h>
 
+/* For decoding from a cache (attention_decode.c). */
+typedef struct {
+    /* y (queries, d) = softmax(scale q keys^T) values, for 1, 2 or 4 queries up to `most_queries`; keys and values
+     * are (count, d), int8_t where they have scales (count), else float. `scores` is scratch of count queries
+     * floats, the count rounded up to a multiple of 16. */
+    void (*attend)(size_t queries, size_t count, size_t d, const void *keys, const float *key_scales,
+                   const void *values, const float *value_scales, const float *q, float scale, float *scores,
+                   float *y);
+    /* q (d) = x / scale, rounded half to even; returns scale = max|x| / 127, NaN when x holds a NaN or Inf. */
+    float (*quantize_row)(size_t d, const float *x, int8_t *q);
+    size_t most_queries;
+} tt_attention_decode_kernels;
+
+extern const tt_attention_decode_kernels tt_attention_decode_scalar, tt_attention_decode_avx2,
+    tt_attention_decode_avx512, tt_attention_decode_neon;
+
 typedef struct {
     /* scores += bias (keys, width), or NULL; -inf hides a score whatever it was. Then key j is hidden from the
      * queries i < j + first_key, which is the causal mask when first_key is relative to the first query. */
@@ -26,17 +42,8 @@ typedef struct {
     void (*softmax_gradient)(size_t keys, size_t width, float *scores, float *dp, const float *lse,
                              const float *delta);
 
-    /* One query. scores (count) = keys (count, d) @ q (d); keys are int8_t when `int8`, else float. */
-    void (*score_keys)(size_t count, size_t d, const void *keys, int int8, const float *q, float *scores);
-    /* scores become e^(score - their maximum); returns their sum. */
-    float (*softmax_row)(size_t count, float *scores);
-    /* y (d) += p (count) @ values (count, d) */
-    void (*sum_values)(size_t count, size_t d, const void *values, int int8, const float *p, float *y);
-
-    /* q (d) = x / scale, rounded half to even; returns scale = max|x| / 127, NaN when x holds a NaN or Inf. */
-    float (*quantize_row)(size_t d, const float *x, int8_t *q);
-
     tt_transpose_function *transpose;
+    const tt_attention_decode_kernels *decode;
 } tt_attention_kernels;
 
 extern const tt_attention_kernels tt_attention_scalar, tt_attention_avx2, tt_attention_avx512, tt_attention_neon;

@@ -1,15 +1,13 @@
-/* Sparse times dense, written once; each level fills its own registers with accumulators. */
+/* Blocks of a sparse matrix times dense panels, written once; each level fills its own registers with accumulators. */
 #include "microkernels/sparse.h"
 #include "microkernels/vec.h"
 
-/* How many vectors of columns are summed at once, for blocks of 1, 2 and 4 rows (taller blocks are taken four
+/* How many vectors of columns are summed at once, for blocks of 2 and 4 rows (taller blocks are taken four
  * rows at a time). Too few accumulators and each addition waits for the last one; too many and they spill. */
-#if defined(TT_LEVEL_AVX512)
-enum { STRIP_1 = 4, STRIP_2 = 4, STRIP_4 = 4 };
-#elif defined(TT_LEVEL_AVX2)
-enum { STRIP_1 = 8, STRIP_2 = 4, STRIP_4 = 2 };
+#if defined(TT_LEVEL_AVX2)
+enum { STRIP_2 = 4, STRIP_4 = 2 };
 #else
-enum { STRIP_1 = 8, STRIP_2 = 4, STRIP_4 = 4 };
+enum { STRIP_2 = 4, STRIP_4 = 4 };
 #endif
 
 TT_INLINE size_t index_at(const void *indices, const int wide, size_t i)
@@ -18,7 +16,7 @@ TT_INLINE size_t index_at(const void *indices, const int wide, size_t i)
 }
 
 /* sum (rows, nv) += one block's elements times its row of x. */
-TT_INLINE void add_block(const size_t rows, const size_t nv, const float *values, const float *row, vf sum[4][8])
+TT_INLINE void add_block(const size_t rows, const size_t nv, const float *values, const float *row, vf sum[4][4])
 {
     TT_UNROLL for (size_t i = 0; i < rows; i++) {
         vf element = vf_set(values[i]);
@@ -31,11 +29,10 @@ TT_INLINE void add_block(const size_t rows, const size_t nv, const float *values
  * splits each sum into `chains`, lest each addition wait for the last one. */
 TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide, size_t r, const float *values,
                               const void *indices, size_t first, size_t last, const float *x,
-                              size_t x_row_stride, size_t stored, size_t n, const float *start,
-                              size_t start_row_stride, float *c, size_t c_row_stride)
+                              size_t x_row_stride, size_t stored, size_t n, float *c, size_t c_row_stride)
 {
     const size_t chains = rows * nv >= 4 ? 1 : 4 / (rows * nv);
-    vf sum[4][4][8];
+    vf sum[4][4][4];
     TT_UNROLL for (size_t t = 0; t < chains; t++)
         TT_UNROLL for (size_t i = 0; i < rows; i++)
             TT_UNROLL for (size_t v = 0; v < nv; v++) sum[t][i][v] = vf_set(0.0f);
@@ -53,7 +50,6 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
                 size_t left = n - v * VF_N;
                 vf total = sum[0][i][v];
                 TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
-                if (start) total = vf_add(vf_load_up_to(start + i * start_row_stride + v * VF_N, left), total);
                 vf_store_up_to(c + i * c_row_stride + v * VF_N, total, left);
             }
     }
@@ -62,18 +58,16 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
 /* One block row (or four rows of it), strip after strip; the last columns take narrower strips. */
 TT_INLINE void multiply_block_row(const size_t rows, const size_t strip, const int wide, size_t r,
                                   const float *values, const void *indices, size_t first, size_t last,
-                                  const float *x, size_t x_row_stride, size_t stored, size_t n,
-                                  const float *start, size_t start_row_stride, float *c, size_t c_row_stride)
+                                  const float *x, size_t x_row_stride, size_t stored, size_t n, float *c,
+                                  size_t c_row_stride)
 {
     for (size_t j = 0; j < n;) {
         size_t vectors = (n - j + VF_N - 1) / VF_N, taken = 1;
 #define STRIP(nv)                                                                                            \
-    multiply_strip(rows, nv, wide, r, values, indices, first, last, x + j, x_row_stride, stored, n - j,      \
-                   start ? start + j : NULL, start_row_stride, c + j, c_row_stride);                         \
+    multiply_strip(rows, nv, wide, r, values, indices, first, last, x + j, x_row_stride, stored, n - j, c + j, \
+                   c_row_stride);                                                                            \
     taken = nv
-        if (strip >= 8 && vectors >= 8) {
-            STRIP(8);
-        } else if (strip >= 4 && vectors >= 4) {
+        if (strip >= 4 && vectors >= 4) {
             STRIP(4);
         } else if (vectors >= 2) {
             STRIP(2);
@@ -86,31 +80,26 @@ TT_INLINE void multiply_block_row(const size_t rows, const size_t strip, const i
 }
 
 TT_INLINE void multiply_rows(const size_t rows, const size_t strip, const int wide, const tt_block_rows *w,
-                             const float *x, size_t x_row_stride, size_t n, const float *start,
-                             size_t start_row_stride, float *c, size_t c_row_stride)
+                             const float *x, size_t x_row_stride, size_t n, float *c, size_t c_row_stride)
 {
     const size_t r = rows < 4 ? rows : w->r;
     for (size_t i = 0, row = 0; row < w->m; i++) {
         size_t first = (size_t)w->first[i], last = (size_t)w->last[i];
         for (size_t inside = 0; inside < r && row < w->m; inside += rows, row += rows)
             multiply_block_row(rows, strip, wide, r, w->values + inside, w->indices, first, last, x, x_row_stride,
-                               w->m - row < rows ? w->m - row : rows, n,
-                               start ? start + row * start_row_stride : NULL, start_row_stride,
-                               c + row * c_row_stride, c_row_stride);
+                               w->m - row < rows ? w->m - row : rows, n, c + row * c_row_stride, c_row_stride);
     }
 }
 
-static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, const float *start,
-                     size_t start_row_stride, float *c, size_t c_row_stride)
+static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride, size_t n, float *c,
+                     size_t c_row_stride)
 {
-#define ROWS(rows, strip)                                                                              \
-    if (w->wide)                                                                                       \
-        multiply_rows(rows, strip, 1, w, x, x_row_stride, n, start, start_row_stride, c, c_row_stride); \
-    else                                                                                               \
-        multiply_rows(rows, strip, 0, w, x, x_row_stride, n, start, start_row_stride, c, c_row_stride)
-    if (w->r == 1) {
-        ROWS(1, STRIP_1);
-    } else if (w->r == 2) {
+#define ROWS(rows, strip)                                                     \
+    if (w->wide)                                                              \
+        multiply_rows(rows, strip, 1, w, x, x_row_stride, n, c, c_row_stride); \
+    else                                                                      \
+        multiply_rows(rows, strip, 0, w, x, x_row_stride, n, c, c_row_stride)
+    if (w->r == 2) {
         ROWS(2, STRIP_2);
     } else {
         ROWS(4, STRIP_4);
@@ -119,20 +108,6 @@ static void multiply(const tt_block_rows *w, const float *x, size_t x_row_stride
 }
 
 /* ---- one column ---- */
-
-/* Four scalar sums: gathering x into vectors is slower. */
-TT_INLINE void dot_rows(const int wide, const tt_block_rows *w, const float *x, float *y)
-{
-    for (size_t i = 0; i < w->m; i++) {
-        size_t b = (size_t)w->first[i], last = (size_t)w->last[i];
-        float sum[4] = {0, 0, 0, 0};
-        for (; b + 4 <= last; b += 4)
-            TT_UNROLL for (size_t t = 0; t < 4; t++)
-                sum[t] += w->values[b + t] * x[index_at(w->indices, wide, b + t)];
-        for (; b < last; b++) sum[0] += w->values[b] * x[index_at(w->indices, wide, b)];
-        y[i] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-    }
-}
 
 /* sum (nv) += one block of r elements times its element of x. */
 TT_INLINE void add_lanes(const size_t nv, const size_t lanes, const float *values, float x, vf *sum)
@@ -168,10 +143,10 @@ static void multiply_vector(const tt_block_rows *w, const float *x, float *y)
 #define BLOCKS(r) \
     case r: w->wide ? dot_blocks(r, 1, w, x, y) : dot_blocks(r, 0, w, x, y); break
     switch (w->r) {
-        case 1: w->wide ? dot_rows(1, w, x, y) : dot_rows(0, w, x, y); break;
         BLOCKS(2); BLOCKS(4); BLOCKS(8); BLOCKS(16);
     }
 #undef BLOCKS
 }
 
-const tt_sparse_kernels TT_FOR_LEVEL(tt_sparse) = {multiply, multiply_vector, TT_FOR_LEVEL(tt_transpose)};
+const tt_sparse_kernels TT_FOR_LEVEL(tt_sparse) = {multiply, multiply_vector, &TT_FOR_LEVEL(tt_sparse_slices),
+                                                           TT_FOR_LEVEL(tt_transpose)};

@@ -6,10 +6,11 @@
  *   vf_load_n and vf_store_n touch n < VF_N floats; the lanes beyond are zero.
  *   vf_load_up_to and vf_store_up_to do the same for any n, a whole vector from VF_N on: for loops over rows.
  *   vf_load_or fills the lanes beyond with a value of choice.
- *   vf_power_of_two(n) is 2^n for whole n in [-126, 127].
+ *   vf_power_of_two(n) is 2^n for whole n in [-126, 127]; vf_scale(a, n) is a * 2^n for whole n in [-252, 254].
  *   vf_where(m, a, b) takes a where the mask is set.
  *   vf_even(a, b) and vf_odd(a, b) are every other lane of a followed by b; vf_zip_low(even, odd) and
  *   vf_zip_high(even, odd) put them back in turns.
+ *   vf_repeat(a, n) holds the first n lanes again and again, for n a power of two.
  *   vf_transpose(x) takes VF_N rows of a square to its columns; lane i of vf_sum_each(x) is the sum of x[i].
  *   vf_load_int8 and vf_load_int8_n make floats of int8 values. */
 #ifndef TT_VEC_H
@@ -79,6 +80,11 @@ TT_INLINE vf tt_pick(vf a, vf b, int first, int step, int in_pairs)
     int lane[16]; /* constants once this is inlined: one permutation */
     for (int i = 0; i < 16; i++) lane[i] = in_pairs ? first + i / 2 + i % 2 * 16 : first + i * step;
     return _mm512_permutex2var_ps(a, _mm512_loadu_si512(lane), b);
+}
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm512_permutexvar_ps(_mm512_and_si512(lane, _mm512_set1_epi32((int)n - 1)), a);
 }
 TT_INLINE vf vf_even(vf a, vf b) { return tt_pick(a, b, 0, 2, 0); }
 TT_INLINE vf vf_odd(vf a, vf b) { return tt_pick(a, b, 1, 2, 0); }
@@ -184,6 +190,11 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
 TT_INLINE vmask vf_less(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 TT_INLINE vmask vf_is_nan(vf a) { return _mm256_cmp_ps(a, a, _CMP_UNORD_Q); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_permutevar8x32_ps(a, _mm256_and_si256(lane, _mm256_set1_epi32((int)n - 1)));
+}
 TT_INLINE vf tt_in_order(vf halves) /* the shuffles below work in each half of the register */
 {
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(halves), 0xd8));
@@ -293,6 +304,11 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign)
 TT_INLINE vmask vf_less(vf a, vf b) { return vcltq_f32(a, b); }
 TT_INLINE vmask vf_is_nan(vf a) { return vmvnq_u32(vceqq_f32(a, a)); }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return vbslq_f32(m, a, b); }
+TT_INLINE vf vf_repeat(vf a, const size_t n)
+{
+    float32x2_t low = vget_low_f32(a);
+    return n == 1 ? vdupq_n_f32(vgetq_lane_f32(a, 0)) : n == 2 ? vcombine_f32(low, low) : a;
+}
 TT_INLINE vf vf_even(vf a, vf b) { return vuzp1q_f32(a, b); }
 TT_INLINE vf vf_odd(vf a, vf b) { return vuzp2q_f32(a, b); }
 TT_INLINE vf vf_zip_low(vf even, vf odd) { return vzip1q_f32(even, odd); }
@@ -350,6 +366,7 @@ TT_INLINE vf vf_copy_sign(vf magnitude, vf sign) { return copysignf(magnitude, s
 TT_INLINE vmask vf_less(vf a, vf b) { return a < b; }
 TT_INLINE vmask vf_is_nan(vf a) { return a != a; }
 TT_INLINE vf vf_where(vmask m, vf a, vf b) { return m ? a : b; }
+TT_INLINE vf vf_repeat(vf a, const size_t n) { (void)n; return a; }
 TT_INLINE vf vf_even(vf a, vf b) { (void)b; return a; }
 TT_INLINE vf vf_odd(vf a, vf b) { (void)a; return b; }
 TT_INLINE vf vf_zip_low(vf even, vf odd) { (void)odd; return even; }
@@ -362,6 +379,18 @@ TT_INLINE void vf_transpose(vf x[1]) { (void)x; }
 TT_INLINE vf vf_sum_each(const vf x[1]) { return x[0]; }
 
 #endif
+
+/* Asks for a line of memory that is needed soon; any address will do. */
+TT_INLINE void vf_prefetch(const float *p)
+{
+#if !defined(_MSC_VER)
+    __builtin_prefetch(p);
+#elif defined(_M_X64)
+    _mm_prefetch((const char *)p, _MM_HINT_T0);
+#else
+    (void)p;
+#endif
+}
 
 TT_INLINE vf vf_load_up_to(const float *p, size_t n) { return n >= VF_N ? vf_load(p) : vf_load_n(p, n); }
 TT_INLINE vf vf_load_or(const float *p, size_t n, float fill)
@@ -376,31 +405,40 @@ TT_INLINE void vf_store_up_to(float *p, vf a, size_t n)
         vf_store_n(p, a, n);
 }
 
+/* ---- the functions that activations and softmax are made of ---- */
+
+#if defined(TT_LEVEL_AVX512)
+TT_INLINE vf vf_scale(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+#else
+TT_INLINE vf vf_scale(vf a, vf n) /* in two factors, since n may lie beyond the exponents of one float */
+{
+    vf half = vf_round(vf_mul(n, vf_set(0.5f)));
+    return vf_mul(vf_mul(a, vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+}
+#endif
+
 /* e^(x - n ln 2) for |x - n ln 2| <= ln 2 / 2. ln 2 is split in two so that the difference is exact to the
- * last bit (Cody and Waite); its exponential is the Taylor polynomial, economised to degree 6. */
+ * last bit (Cody and Waite); its exponential is 1 + r and a polynomial fitted to the smallest relative error. */
 TT_INLINE vf tt_exp_fraction(vf x, vf n)
 {
     vf r = vf_fma(n, vf_set(-0x1.62e400p-1f), x);
     r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
-    vf p = vf_set(1.0f / 720);
-    p = vf_fma(p, r, vf_set(1.0f / 120));
-    p = vf_fma(p, r, vf_set(1.0f / 24));
-    p = vf_fma(p, r, vf_set(1.0f / 6));
-    p = vf_fma(p, r, vf_set(0.5f));
+    vf p = vf_set(0x1.6a4508p-10f);
+    p = vf_fma(p, r, vf_set(0x1.1239aap-7f));
+    p = vf_fma(p, r, vf_set(0x1.5558b8p-5f));
+    p = vf_fma(p, r, vf_set(0x1.555492p-3f));
+    p = vf_fma(p, r, vf_set(0x1.fffffcp-2f));
     p = vf_fma(p, r, vf_set(1.0f));
     return vf_fma(p, r, vf_set(1.0f));
 }
 
-/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN.
- *
- * x = n ln 2 + r, so e^x = 2^n e^r. 2^n is applied in two factors, since n reaches beyond the exponents that
- * one float can hold. */
+/* e^x with an error below 2 ulp; 0 below -104, infinite above 88.8, NaN stays NaN. x = n ln 2 + r, so
+ * e^x = 2^n e^r. */
 TT_INLINE vf vf_exp(vf x)
 {
     x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x));
     vf n = vf_round(vf_mul(x, vf_set(1.44269504f)));
-    vf half = vf_round(vf_mul(n, vf_set(0.5f)));
-    return vf_mul(vf_mul(tt_exp_fraction(x, n), vf_power_of_two(half)), vf_power_of_two(vf_sub(n, half)));
+    return vf_scale(tt_exp_fraction(x, n), n);
 }
 
 /* e^x for the x <= 0 of a softmax: 0 below -87, where the result would leave the normal floats. */
@@ -411,5 +449,53 @@ TT_INLINE vf vf_exp_negative(vf x)
     vf result = vf_mul(tt_exp_fraction(bounded, n), vf_power_of_two(n));
     return vf_where(vf_less(x, vf_set(-87.0f)), vf_set(0.0f), result);
 }
+
+/* 1 / (1 + e^-x) */
+TT_INLINE vf vf_sigmoid(vf x)
+{
+    return vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), vf_exp(vf_sub(vf_set(0.0f), x))));
+}
+
+/* 2^x - 1 for x in [-126, 127], precise near 0 too. x = n + f, and 2^x - 1 = 2^n (2^f - 1) + (2^n - 1). The
+ * rounding of x itself weighs |x| times as much in 2^x, so this suits functions that are flat where |x| is large. */
+TT_INLINE vf tt_exp2_minus_1(vf x)
+{
+    vf n = vf_round(x), f = vf_sub(x, n), whole = vf_power_of_two(n);
+    vf p = vf_set(0.00015382086f);
+    p = vf_fma(p, f, vf_set(0.0013387384f));
+    p = vf_fma(p, f, vf_set(0.009618311f));
+    p = vf_fma(p, f, vf_set(0.055503674f));
+    p = vf_fma(p, f, vf_set(0.24022649f));
+    p = vf_fma(p, f, vf_set(0.6931472f));
+    return vf_fma(whole, vf_mul(p, f), vf_sub(whole, vf_set(1.0f)));
+}
+
+/* The hyperbolic tangent with an error below 4 ulp: (e^2a - 1) / (e^2a + 1) for a = |x|, which is 1 in float32
+ * from 9.02 on. */
+TT_INLINE vf vf_tanh(vf x)
+{
+    vf a = vf_min(vf_set(9.02f), vf_abs(x));
+    vf e = tt_exp2_minus_1(vf_mul(a, vf_set(2 * 1.44269504f)));
+    return vf_copy_sign(vf_div(e, vf_add(e, vf_set(2.0f))), x);
+}
+
+/* The error function with an error below 4 ulp, in two steps: 1 - erf(|x|) is 2 to the power of
+ * vf_erf_exponent(x) = -a w(a) for a = |x|. w is smooth; here it is a polynomial fitted on [0, 4] to the smallest
+ * relative error of erf. Beyond, erf is 1 in float32. */
+TT_INLINE vf vf_erf_exponent(vf x)
+{
+    vf a = vf_min(vf_set(4.0f), vf_abs(x));
+    vf w = vf_set(5.975818e-05f);
+    w = vf_fma(w, a, vf_set(-0.0005573753f));
+    w = vf_fma(w, a, vf_set(0.0018282059f));
+    w = vf_fma(w, a, vf_set(0.00026508092f));
+    w = vf_fma(w, a, vf_set(-0.0278522f));
+    w = vf_fma(w, a, vf_set(0.14832157f));
+    w = vf_fma(w, a, vf_set(0.9184447f));
+    w = vf_fma(w, a, vf_set(1.627907f));
+    return vf_mul(vf_sub(vf_set(0.0f), a), w);
+}
+
+TT_INLINE vf vf_erf_of_exponent(vf x, vf exponent) { return vf_copy_sign(tt_exp2_minus_1(exponent), x); }
 
 #endif

@@ -11,9 +11,15 @@
 typedef void tt_bias_activation(float *c, size_t row_stride, size_t m, size_t n, const float *row_bias,
                                 const float *column_bias, int activation);
 
+/* y = f(x); y may be x */
+typedef void tt_map(const float *x, size_t n, float *y);
+/* dx = dy * f'(x), from what f was given or from its result, whichever is simpler; dx may be either */
+typedef void tt_map_backward(const float *dy, const float *saved, size_t n, float *dx);
+
 typedef struct {
-    void (*gelu)(const float *x, size_t n, int approximate, float *y);
-    void (*gelu_backward)(const float *dy, const float *x, size_t n, int approximate, float *dx);
+    tt_map *exp, *erf; /* what the others are made of, and the tests measure */
+    tt_map *relu, *sigmoid, *tanh, *gelu[3];
+    tt_map_backward *relu_backward, *sigmoid_backward, *tanh_backward, *gelu_backward[3];
 } tt_activation_kernels;
 
 extern tt_bias_activation tt_bias_activation_scalar, tt_bias_activation_avx2, tt_bias_activation_avx512,

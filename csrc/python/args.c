@@ -171,6 +171,19 @@ int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *inpu
     return -1;
 }
 
+PyArrayObject *tt_next_output_like(tt_args *args, PyArrayObject *x, PyArrayObject *other)
+{
+    PyArrayObject *given;
+    if (tt_next_optional(args, "out", NPY_FLOAT32, 0, -1, &given) < 0) return NULL;
+    PyArrayObject *out = tt_output_array(args, given, PyArray_NDIM(x), PyArray_DIMS(x));
+    if (!out || !given) return out;
+    if ((PyArray_DATA(out) == PyArray_DATA(x) || tt_expect_apart(args, out, x) == 0) &&
+        (!other || PyArray_DATA(out) == PyArray_DATA(other) || tt_expect_apart(args, out, other) == 0))
+        return out;
+    Py_DECREF(out);
+    return NULL;
+}
+
 void tt_raise(const char *function, tt_status status)
 {
     if (status == TT_OUT_OF_MEMORY)

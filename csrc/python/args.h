@@ -55,10 +55,14 @@ size_t tt_rows_of_array(PyArrayObject *x);
 
 /* The float32 array to write to: `out` where it is given and fits, else a fresh one. A new reference. */
 PyArrayObject *tt_output_array(const tt_args *args, PyArrayObject *out, int ndim, const npy_intp *dims);
+/* The next argument: the float32 array to write to, of the shape of x, or None for a fresh one. It may be one of the
+ * inputs (NULL: no input), which elementwise and row-wise work allows, but not overlap with a part of it. A new
+ * reference. */
+PyArrayObject *tt_next_output_like(tt_args *args, PyArrayObject *x, PyArrayObject *other);
 /* Whether an output shares no memory with an input. */
 int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *input);
 
-/* values, indices, row_pointers, m, k, r: a sparse matrix, checked but for its indices (sparse.c). */
+/* A sparse matrix as a tuple: (values, indices, row_pointers, m, k, r), or (slices, m, k) (sparse.c). */
 int tt_next_sparse(tt_args *args, tt_sparse_matrix *w);
 
 /* Raises the exception that belongs to a status. */

@@ -180,7 +180,7 @@ static PyObject *sparse_conv2d(PyObject *module, PyObject *const *values, Py_ssi
     size_t kh, kw;
     int activation;
     PyArrayObject *x, *bias;
-    if (tt_args_begin(&args, "sparse_conv2d", values, count, 18) < 0 || tt_next_sparse(&args, &w) < 0 ||
+    if (tt_args_begin(&args, "sparse_conv2d", values, count, 13) < 0 || tt_next_sparse(&args, &w) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || tt_next_size(&args, "kernel_h", 1, &kh) < 0 ||
         tt_next_size(&args, "kernel_w", 1, &kw) < 0 ||
         tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 || tt_next_window(&args, &shape) < 0 ||

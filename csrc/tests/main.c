@@ -32,6 +32,7 @@ int main(int count, char **arguments)
     const char *level;
     for (int i = 0; (level = tt_available_level(i)); i++) {
         CHECK(tt_select_level(level) == TT_OK && strcmp(tt_level_name(), level) == 0, "%s", level);
+        test_maths();
         for (int threads = 1; threads <= 3; threads++) {
             tt_set_num_threads(threads);
             test_matmul();

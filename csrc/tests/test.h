@@ -27,6 +27,9 @@ void test_quantized(void);
 void test_sparse(void);
 void test_attention(void);
 
+/* Called once for every CPU level. */
+void test_maths(void);
+
 /* Called once. */
 void test_threads(void);
 void test_fork(void);

@@ -86,20 +86,20 @@ static void check(shape s)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
 
-static void check_decode(size_t d, size_t length)
+static void check_decode(size_t d, size_t length, size_t shared)
 {
     enum { CAPACITY = 100 };
     const int64_t lengths[BATCH] = {(int64_t)length, 0};
-    size_t rows = BATCH * SHARED, cached = rows * CAPACITY;
+    size_t rows = BATCH * shared, cached = rows * CAPACITY;
     shape s = {1, CAPACITY, d, d, 0};
     float *keys = whole_numbers(cached * d, 1), *values = whole_numbers(cached * d, 2);
     float *q = whole_numbers(BATCH * HEADS * d, 3), *k = whole_numbers(rows * d, 4), *v = whole_numbers(rows * d, 5);
     float *y = whole_numbers(BATCH * HEADS * d, 0);
     double *exact = zeros(BATCH * HEADS * d);
-    tt_kv_cache cache = {BATCH, SHARED, CAPACITY, d, keys, values, NULL, NULL, lengths};
+    tt_kv_cache cache = {BATCH, shared, CAPACITY, d, keys, values, NULL, NULL, lengths};
     CHECK(tt_attention_decode(&cache, HEADS, q, k, v, scale, y) == TT_OK, "memory");
     for (size_t head = 0; head < BATCH * HEADS; head++) {
-        size_t b = head / HEADS, row = b * SHARED + head % HEADS / (HEADS / SHARED), first = row * CAPACITY;
+        size_t b = head / HEADS, row = b * shared + head % HEADS / (HEADS / shared), first = row * CAPACITY;
         size_t at = first + (size_t)lengths[b];
         CHECK(!memcmp(keys + at * d, k + row * d, d * sizeof *k), "the key is stored");
         CHECK(!memcmp(values + at * d, v + row * d, d * sizeof *v), "the value is stored");
@@ -125,6 +125,7 @@ void test_attention(void)
     for (int i = 0; i < SHAPES; i++) check(shapes[i]);
     const size_t widths[] = {1, 7, 16, 33, 64, 130};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
-        for (size_t length = 0; length < 100; length += 33) check_decode(widths[i], length);
+        for (size_t length = 0; length < 100; length += 33)
+            for (size_t shared = 1; shared <= HEADS; shared *= 2) check_decode(widths[i], length, shared);
     check_full_cache();
 }

@@ -66,15 +66,67 @@ def test_a_hidden_key_does_not_matter_whatever_it_holds():
     np.testing.assert_array_equal(kernels.attention(q, k, v, mask=mask), expected)
 
 
-@pytest.mark.parametrize("dim", [1, 7, 16, 17, 48, 80, 130])
-@pytest.mark.parametrize("group", [1, 3])
-def test_decode_takes_every_width(dim, group):
-    q, k, v = inputs(2 * group, 2, 70, 70, dim)
-    cache = kernels.KVCache(2, 70, 1, 2, dim)
+def filled_cache(k, v, dtype="float32"):
+    """All positions of k and v but the last, which is to come; and some room behind it."""
+    batch, heads, positions, dim = k.shape
+    cache = kernels.KVCache(batch, positions + 3, 1, heads, dim, dtype=dtype)
     cache.append(0, k[:, :, :-1], v[:, :, :-1])
-    cache.advance(69)
-    y = kernels.attention_decode(q[:, :, -1:], k[:, :, -1:], v[:, :, -1:], cache, 0)
-    assert_close(y, reference.attention(*as_double(q[:, :, -1:], k, v)), atol=2e-5)
+    cache.advance(positions - 1)
+    return cache
+
+
+def assert_decodes(group, positions, dim, dtype="float32"):
+    q, k, v = inputs(2 * group, 2, 1, positions, dim)
+    cache, same = filled_cache(k, v, dtype), filled_cache(k, v, dtype)
+    last = k[:, :, -1:], v[:, :, -1:]
+    y = kernels.attention_decode(q, *last, cache, 0)
+    expected = reference.attention_decode(*as_double(q, *last), *same._layers[0], same.lengths)
+    assert_close(y, expected, atol=2e-5)
+    assert not cache.keys[..., positions:, :].any() and not cache.values[..., positions:, :].any()
+
+
+@pytest.mark.parametrize("dim", [1, 7, 16, 17, 48, 80, 130, 260])
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 7])
+def test_decode_takes_every_width_and_group(dim, group):
+    assert_decodes(group, 70, dim)
+    assert_decodes(group, 70, dim, "int8")
+
+
+@pytest.mark.parametrize("positions", [1, 2, 3, 4, 5, 8, 15, 16, 17, 63, 64, 65, 131])
+@pytest.mark.parametrize("group", [1, 2, 4])
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_decode_takes_every_length(positions, group, dtype):
+    assert_decodes(group, positions, 24, dtype)
+
+
+def test_decode_gives_whole_numbers_exactly():
+    """Equal scores: the mean of the values, whose sum is a whole number."""
+    v = np.arange(2 * 64 * 40, dtype=np.float32).reshape(1, 2, 64, 40) % 17
+    k, q = np.zeros_like(v), randn(1, 8, 1, 40)
+    y = kernels.attention_decode(q, k[:, :, -1:], v[:, :, -1:], filled_cache(k, v), 0)
+    np.testing.assert_array_equal(y, np.repeat(v.mean(axis=2, keepdims=True), 4, axis=1))
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_decode_does_not_depend_on_threads(threads, group):
+    q, k, v = inputs(6 * group, 6, 1, 300, 64)
+    results = []
+    for count in (1, 2, 3):
+        threads(count)
+        results.append(kernels.attention_decode(q, k[:, :, -1:], v[:, :, -1:], filled_cache(k, v), 0))
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_bad_query_spoils_no_other_of_its_group(bad):
+    q, k, v = inputs(4, 1, 1, 40, 20)
+    expected = kernels.attention_decode(q, k[:, :, -1:], v[:, :, -1:], filled_cache(k, v), 0)
+    q[0, 2, 0, 5] = bad
+    y = kernels.attention_decode(q, k[:, :, -1:], v[:, :, -1:], filled_cache(k, v), 0)
+    assert np.isnan(y[0, 2]).all()
+    y[0, 2] = expected[0, 2]
+    np.testing.assert_array_equal(y, expected)
 
 
 def test_int8_stores_the_same_integers_on_every_level():

@@ -35,7 +35,9 @@ def test_every_width_of_panel(r, columns):
 def test_depth_is_summed_across_its_blocks(k, sparsity):
     dense = pruned(300, k, sparsity)
     w, x = SparseMatrix.from_dense(dense), whole(k, 70)
+    np.testing.assert_array_equal(w.to_dense(), dense)
     np.testing.assert_array_equal(kernels.sparse_matmul(w, x), dense @ x)
+    np.testing.assert_array_equal(kernels.sparse_linear(x[:, 0], w), dense @ x[:, 0])
 
 
 @pytest.mark.parametrize("r", BLOCK_ROWS)
@@ -61,6 +63,16 @@ def test_columns_beyond_16_bits():
     assert w.indices.dtype == np.int32
     np.testing.assert_array_equal(kernels.sparse_matmul(w, x), dense[:, columns] @ x[columns])
     np.testing.assert_array_equal(kernels.sparse_linear(x.T[0], w), dense[:, columns] @ x[columns, 0])
+
+
+@pytest.mark.parametrize("columns", [1, 70])
+def test_rows_of_any_length_side_by_side(columns):
+    dense = whole(300, 300, low=1) * (np.arange(300) < np.arange(300)[:, None] % 7 * 40)
+    x = whole(300, columns)
+    w = SparseMatrix.from_dense(dense)
+    np.testing.assert_array_equal(w.to_dense(), dense)
+    assert w.row_pointers.tolist() == [0, *np.cumsum(np.arange(300) % 7 * 40)]
+    np.testing.assert_array_equal(kernels.sparse_matmul(w, x), dense @ x)
 
 
 @pytest.mark.parametrize("columns", [1, 70])

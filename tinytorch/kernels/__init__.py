@@ -7,7 +7,16 @@ any kernel, and everything that is made of that kernel runs on it.
 
 from . import lessons, reference
 from ._registry import use
-from .activation import gelu, gelu_backward
+from .activation import (
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    tanh,
+    tanh_backward,
+)
 from .attention import attention, attention_backward, attention_decode
 from .cache import KVCache
 from .conv import conv2d, conv2d_backward
@@ -72,16 +81,22 @@ __all__ = [
     "pack_int8",
     "quantize",
     "reference",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
     "run_fma",
     "run_read",
     "set_num_threads",
     "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
     "softmax",
     "softmax_backward",
     "sparse_conv2d",
     "sparse_linear",
     "sparse_matmul",
+    "tanh",
+    "tanh_backward",
     "use",
 ]

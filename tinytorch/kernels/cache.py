@@ -1,5 +1,6 @@
 """The storage in which decoding keeps the keys and values of past positions."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,16 @@ from ._checks import as_floats, as_int, check_choice, check_ndim
 from .reference.quantize import quantize_positions
 
 __all__ = ["KVCache"]
+
+CACHE_LINE = 64
+
+
+def _aligned_zeros(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Zeros that begin with a cache line: a vector that lies across two lines is read as two."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    start = -memory.__array_interface__["data"][0] % CACHE_LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 class KVCache:
@@ -71,8 +82,8 @@ class KVCache:
         )
         self.dtype = dtype
         self.head_dim = shape[-1]
-        self.keys = np.zeros(shape, dtype)
-        self.values = np.zeros(shape, dtype)
+        self.keys = _aligned_zeros(shape, dtype)
+        self.values = _aligned_zeros(shape, dtype)
         scaled = dtype == "int8"
         self.key_scales = np.zeros(shape[:-1], np.float32) if scaled else None
         self.value_scales = np.zeros(shape[:-1], np.float32) if scaled else None

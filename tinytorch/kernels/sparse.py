@@ -41,12 +41,18 @@ class SparseMatrix:
     row_pointers : array of int32, (ceil(M / r) + 1,)
         Block row i holds the blocks row_pointers[i] ... row_pointers[i + 1] - 1.
     nbytes : int
-        Bytes held by the three arrays.
+        Bytes held.
     sparsity : float
         The share of the weights that are zero.
+
+    Notes
+    -----
+    Single weights are held sliced and sorted, four rows together, as the kernels read them; the three
+    arrays are then made whenever they are asked for. The method is that of Kreutzer et al., "A unified
+    sparse matrix data format" (2014).
     """
 
-    __slots__ = ("_parts", "block", "indices", "row_pointers", "shape", "values")
+    __slots__ = ("_parts", "block", "shape")
 
     def __init__(
         self,
@@ -58,24 +64,29 @@ class SparseMatrix:
     ) -> None:
         self.shape = shape
         self.block = _checked_block(block)
-        index_dtype = np.uint16 if shape[1] <= 65536 else np.int32
-        self.values = np.array(values, np.float32, order="C")
-        self.indices = np.array(indices, index_dtype, order="C")
-        self.row_pointers = np.array(row_pointers, np.int32, order="C")
-        self._check(np.asarray(indices))
+        index_dtype = _index_dtype(shape[1])
+        parts = (
+            np.array(values, np.float32, order="C"),
+            np.array(indices, index_dtype, order="C"),
+            np.array(row_pointers, np.int32, order="C"),
+        )
+        self._check(*parts, np.asarray(indices))
+        # What C takes: the arrays, or single elements sliced.
+        self._parts: tuple[Any, ...] = (*parts, *shape, self.block[0])
+        if self.block[0] == 1:
+            self._parts = (_C.slice_sparse(*self._parts), *shape)
         # The kernels trust the indices, so nobody may change them after this check.
-        for array in (self.values, self.indices, self.row_pointers):
+        for array in self._arrays:
             array.flags.writeable = False
-        # In the order in which C takes them.
-        self._parts = (self.values, self.indices, self.row_pointers, *shape, self.block[0])
 
-    def _check(self, indices: np.ndarray) -> None:
-        blocks, block_rows = len(self.indices), -(-self.shape[0] // self.block[0])
-        pointers = self.row_pointers
-        if self.values.shape != (blocks, self.block[0]):
+    def _check(
+        self, values: np.ndarray, narrowed: np.ndarray, pointers: np.ndarray, indices: np.ndarray
+    ) -> None:
+        blocks, block_rows = len(narrowed), -(-self.shape[0] // self.block[0])
+        if values.shape != (blocks, self.block[0]):
             raise ValueError(
                 f"SparseMatrix: values must have shape ({blocks}, {self.block[0]}), one row for "
-                f"each index, and has {self.values.shape}"
+                f"each index, and has {values.shape}"
             )
         if (
             pointers.shape != (block_rows + 1,)
@@ -89,7 +100,7 @@ class SparseMatrix:
             )
         if blocks and not (indices.min() >= 0 and indices.max() < self.shape[1]):
             raise ValueError(f"SparseMatrix: indices must be columns 0 ... {self.shape[1] - 1}")
-        falls = np.diff(self.indices.astype(np.int64)) <= 0
+        falls = np.diff(narrowed.astype(np.int64)) <= 0
         starts = pointers[(pointers > 0) & (pointers < blocks)] - 1
         falls[starts] = False
         if falls.any():
@@ -126,15 +137,42 @@ class SparseMatrix:
 
     def to_dense(self) -> np.ndarray:
         """The matrix as an ordinary float32 array, (M, K)."""
-        r, block_rows = self.block[0], len(self.row_pointers) - 1
-        rows = np.repeat(np.arange(block_rows), np.diff(self.row_pointers))
+        values, indices, row_pointers = self._compressed_rows()
+        r, block_rows = self.block[0], len(row_pointers) - 1
+        rows = np.repeat(np.arange(block_rows), np.diff(row_pointers))
         blocks = np.zeros((block_rows, self.shape[1], r), np.float32)
-        blocks[rows, self.indices] = self.values
+        blocks[rows, indices] = values
         return blocks.swapaxes(1, 2).reshape(block_rows * r, self.shape[1])[: self.shape[0]].copy()
+
+    def _compressed_rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """values, indices and row_pointers; read-only."""
+        if self.block[0] > 1:
+            return self._parts[:3]
+        values, indices, row_pointers = _C.unslice_sparse(*self._parts)
+        result = (values, indices.astype(_index_dtype(self.shape[1]), copy=False), row_pointers)
+        for array in result:
+            array.flags.writeable = False
+        return result
+
+    @property
+    def values(self) -> np.ndarray:
+        return self._compressed_rows()[0]
+
+    @property
+    def indices(self) -> np.ndarray:
+        return self._compressed_rows()[1]
+
+    @property
+    def row_pointers(self) -> np.ndarray:
+        return self._compressed_rows()[2]
+
+    @property
+    def _arrays(self) -> list[np.ndarray]:
+        return [part for part in self._parts if isinstance(part, np.ndarray)]
 
     @property
     def nbytes(self) -> int:
-        return self.values.nbytes + self.indices.nbytes + self.row_pointers.nbytes
+        return sum(array.nbytes for array in self._arrays)
 
     @property
     def sparsity(self) -> float:
@@ -143,10 +181,14 @@ class SparseMatrix:
 
     def __reduce__(self) -> Any:
         # Built anew, so that a copy is validated and read-only as well.
-        return SparseMatrix, (self.values, self.indices, self.row_pointers, self.shape, self.block)
+        return SparseMatrix, (*self._compressed_rows(), self.shape, self.block)
 
     def __repr__(self) -> str:
         return f"SparseMatrix(shape={self.shape}, block={self.block}, sparsity={self.sparsity:.3f})"
+
+
+def _index_dtype(columns: int) -> type[np.unsignedinteger[Any]] | type[np.signedinteger[Any]]:
+    return np.uint16 if columns <= 65536 else np.int32
 
 
 def _checked_block(block: Any) -> tuple[int, int]:
@@ -194,7 +236,7 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike, *, out: np.ndarray | None = Non
     """
     if isinstance(w, SparseMatrix) and not replacements():
         try:
-            return _C.sparse_matmul(*w._parts, x, out)
+            return _C.sparse_matmul(w._parts, x, out)
         except REFUSED:
             pass
     _check_sparse("sparse_matmul", w)
@@ -205,7 +247,7 @@ def sparse_matmul(w: SparseMatrix, x: ArrayLike, *, out: np.ndarray | None = Non
         ("w", w.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
     )  # fmt: skip
     other = alternative("sparse_matmul", is_double(x), (w.shape[0], x.shape[1]))
-    y = other(w, x) if other else _C.sparse_matmul(*w._parts, x, None)
+    y = other(w, x) if other else _C.sparse_matmul(w._parts, x, None)
     return y if out is None else copied_into("sparse_matmul", out, y)
 
 
@@ -241,7 +283,7 @@ def sparse_linear(
     """
     if isinstance(w, SparseMatrix) and not replacements():
         try:
-            return _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation], out)
+            return _C.sparse_linear(w._parts, x, bias, ACTIVATIONS[activation], out)
         except REFUSED:
             pass
     kernel = "sparse_linear"
@@ -259,7 +301,7 @@ def sparse_linear(
     if other:
         y = other(x, w, bias, activation)
     else:
-        y = _C.sparse_linear(*w._parts, x, bias, ACTIVATIONS[activation], None)
+        y = _C.sparse_linear(w._parts, x, bias, ACTIVATIONS[activation], None)
     return y if out is None else copied_into(kernel, out, y)
 
 
@@ -319,4 +361,4 @@ def sparse_conv2d(
     other = alternative(kernel, is_double(x), shape)
     if other:
         return other(x, w, size, bias, window.stride, window.padding, window.dilation, activation)
-    return _C.sparse_conv2d(*w._parts, x, *size, bias, *window.numbers(), ACTIVATIONS[activation])
+    return _C.sparse_conv2d(w._parts, x, *size, bias, *window.numbers(), ACTIVATIONS[activation])

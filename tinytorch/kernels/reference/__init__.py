@@ -10,7 +10,16 @@ stacks of matrices as ``np.matmul`` does. Where the public function takes packed
 reference takes the weights themselves. ``__all__`` names every kernel that can be replaced.
 """
 
-from .activation import gelu, gelu_backward
+from .activation import (
+    gelu,
+    gelu_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    tanh,
+    tanh_backward,
+)
 from .attention import attention, attention_backward, attention_decode
 from .conv import conv2d, conv2d_backward
 from .loss import cross_entropy, cross_entropy_backward
@@ -66,12 +75,18 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_backward",
     "quantize",
+    "relu",
+    "relu_backward",
     "rms_norm",
     "rms_norm_backward",
     "sgd_step",
+    "sigmoid",
+    "sigmoid_backward",
     "softmax",
     "softmax_backward",
     "sparse_conv2d",
     "sparse_linear",
     "sparse_matmul",
+    "tanh",
+    "tanh_backward",
 ]

@@ -1,5 +1,6 @@
 """Products with a matrix whose zeros are not stored."""
 
+import itertools
 import math
 
 import numpy as np
@@ -10,10 +11,10 @@ from .conv import conv2d
 
 def sparse_matmul(w, x):
     """w SparseMatrix (M, K), x (K, N) -> (M, N): each block row gathers the rows of x it needs."""
-    r = w.block[0]
-    y = np.zeros((r * (len(w.row_pointers) - 1), x.shape[1]), x.dtype)
-    for i, (start, end) in enumerate(zip(w.row_pointers, w.row_pointers[1:], strict=False)):
-        y[i * r : (i + 1) * r] = w.values[start:end].T @ x[w.indices[start:end]]
+    r, values, indices, row_pointers = w.block[0], w.values, w.indices, w.row_pointers
+    y = np.zeros((r * (len(row_pointers) - 1), x.shape[1]), x.dtype)
+    for i, (start, end) in enumerate(itertools.pairwise(row_pointers)):
+        y[i * r : (i + 1) * r] = values[start:end].T @ x[indices[start:end]]
     return y[: w.shape[0]]
 
 
