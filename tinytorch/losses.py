@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -68,12 +69,20 @@ def cross_entropy(
     label_smoothing : float
         Share of the target that is spread evenly over all classes, in [0, 1).
     """
-    labels = _check_labels(logits, target, ignore_index)
+    labels = _as_labels(logits, target)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1), got {label_smoothing}")
-    loss = kernels.cross_entropy(
-        logits.data, labels, ignore_index=ignore_index, label_smoothing=label_smoothing
-    )
+    try:
+        loss = kernels.cross_entropy(
+            logits.data, labels, ignore_index=ignore_index, label_smoothing=label_smoothing
+        )
+    except ValueError:
+        _check_range(labels, logits.shape[1], ignore_index)
+        raise
+    if math.isnan(loss) and (labels == ignore_index).all():
+        raise ValueError(
+            "CrossEntropyLoss: the mean over no rows is undefined (every row is ignored, or there is none)"
+        )
     out = np.asarray(loss, dtype=logits.dtype)
     return record(out, CrossEntropyBackward, logits, labels, ignore_index, label_smoothing)
 
@@ -121,27 +130,24 @@ def _same_shape(name: str, prediction: Tensor, target: Any) -> Tensor:
     return target if target.dtype.kind == "f" else target.astype(prediction.dtype)
 
 
-def _check_labels(logits: Tensor, target: Any, ignore_index: int) -> np.ndarray:
-    shape = np.shape(target.data if isinstance(target, Tensor) else target)
-    if len(logits.shape) != 2 or shape != logits.shape[:1]:
+def _as_labels(logits: Tensor, target: Any) -> np.ndarray:
+    """The classes as int64 (N,), for logits (N, C)."""
+    labels = target.data if isinstance(target, Tensor) else np.asarray(target)
+    if len(logits.shape) != 2 or labels.shape != logits.shape[:1]:
         fix = "reshape logits to (N, C) and target to (N,)"
-        if shape == logits.shape:
+        if labels.shape == logits.shape:
             fix = "target needs class numbers, not one-hot rows: use target.argmax(axis=1)"
         raise ValueError(
-            f"CrossEntropyLoss: logits (N, C) and target (N,) are {logits.shape} and {shape}; {fix}"
+            f"CrossEntropyLoss: logits (N, C) and target (N,) are {logits.shape} and {labels.shape}; {fix}"
         )
-    labels = whole_numbers(
-        target.data if isinstance(target, Tensor) else target, "CrossEntropyLoss: class labels"
-    )
-    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= logits.shape[1]))
+    return whole_numbers(labels, "CrossEntropyLoss: class labels").astype(np.int64, copy=False)
+
+
+def _check_range(labels: np.ndarray, classes: int, ignore_index: int) -> None:
+    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= classes))
     if wrong.any():
         row = int(wrong.argmax())
         raise ValueError(
             f"CrossEntropyLoss: label {labels[row]} in row {row} is not a class: "
-            f"{logits.shape[1]} logits allow labels 0 … {logits.shape[1] - 1}"
+            f"{classes} logits allow labels 0 … {classes - 1}"
         )
-    if (labels == ignore_index).all():
-        raise ValueError(
-            "CrossEntropyLoss: the mean over no rows is undefined (every row is ignored, or there is none)"
-        )
-    return labels.astype(np.int64, copy=False)

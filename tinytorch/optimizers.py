@@ -62,35 +62,37 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient, in place."""
         self._check_hyperparameters()
-        ready = [i for i, parameter in enumerate(self.params) if parameter.grad is not None]
-        grads = {i: _gradient(self.params[i], i) for i in ready}
+        grads = {
+            i: _gradient(parameter, i)
+            for i, parameter in enumerate(self.params)
+            if parameter.grad is not None
+        }
         self.step_count += 1
-        for i in ready:
+        groups: dict[tuple[int, np.dtype], list[int]] = {}  # a kernel takes one count and one dtype
+        for i in grads:
             self._steps[i] += 1
             self._make_writable(i)
             self._make_buffers(i)
-        for step, dtype in sorted({(self._steps[i], self.params[i].dtype) for i in ready}):
-            group = [i for i in ready if (self._steps[i], self.params[i].dtype) == (step, dtype)]
-            arrays = [self.params[i].data for i in group]
-            self._update(group, arrays, [grads[i] for i in group], step)
+            groups.setdefault((self._steps[i], self.params[i].dtype), []).append(i)
+        for (step, _), group in groups.items():
+            self._update(group, [self.params[i].data for i in group], [grads[i] for i in group], step)
             for i in group:
                 self.params[i].mark_changed()
 
     def _make_writable(self, i: int) -> None:
         """Give parameter i an array that a kernel can write to."""
         parameter = self.params[i]
-        writable = np.require(parameter.data, requirements=["C", "A", "W"])
-        if writable is not parameter.data:
-            parameter.data = writable
+        if not parameter.data.flags.carray:  # writable, aligned, and in C's order
+            parameter.data = np.require(parameter.data, requirements=["C", "A", "W"])
 
     def _make_buffers(self, i: int) -> None:
-        dtype = self.params[i].dtype
+        data = self.params[i].data
         for name in self.buffers:
             buffers = getattr(self, name)
             if buffers[i] is None:
-                buffers[i] = np.zeros_like(self.params[i].data)
-            elif buffers[i].dtype != dtype:
-                buffers[i] = buffers[i].astype(dtype)
+                buffers[i] = np.zeros_like(data)
+            elif buffers[i].dtype != data.dtype:
+                buffers[i] = buffers[i].astype(data.dtype)
 
     def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
         """Take one step with the parameters `group`, each for the `step`-th time."""
@@ -279,10 +281,14 @@ def _check_params(name: str, params: Iterable[Tensor]) -> list[Tensor]:
 
 def _gradient(parameter: Tensor, i: int) -> np.ndarray:
     """The gradient as an array in the parameter's dtype, whatever kind of buffer it was handed over as."""
-    grad = parameter.grad.data if isinstance(parameter.grad, Tensor) else parameter.grad
-    array = np.ascontiguousarray(grad, dtype=parameter.dtype).reshape(np.shape(grad))
-    if array.shape != parameter.shape:
+    grad, data = parameter.grad, parameter.data
+    if type(grad) is np.ndarray and grad.dtype is data.dtype and grad.shape == data.shape:
+        return grad if grad.flags.c_contiguous else grad.copy()
+    if isinstance(grad, Tensor):
+        grad = grad.data
+    array = np.ascontiguousarray(grad, dtype=data.dtype).reshape(np.shape(grad))
+    if array.shape != data.shape:
         raise ValueError(
-            f"step: params[{i}] has shape {parameter.shape}, but its gradient has shape {array.shape}"
+            f"step: params[{i}] has shape {data.shape}, but its gradient has shape {array.shape}"
         )
     return array

@@ -172,7 +172,7 @@ class AvgPool2dBackward(Function):
         self.window = kernel_size, stride, padding
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return kernels.avg_pool2d_backward(grad, self._shapes[0], *self.window)
+        return kernels.avg_pool2d_backward(grad, self.input_shape(), *self.window)
 
 
 def avg_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:

@@ -45,6 +45,8 @@ class Tensor:
     """
 
     _data: np.ndarray
+    # Fixed places for what every tensor has: a graph has many small tensors, which must be quick to make.
+    __slots__ = ("__dict__", "__weakref__", "_data", "_grad_fn", "_version", "grad", "requires_grad")
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -69,7 +71,7 @@ class Tensor:
 
     def _set_data(self, data: np.ndarray) -> None:
         self._data = data if isinstance(data, np.ndarray) else to_array(data, self.requires_grad, None)
-        self._version += 1
+        self.mark_changed()
 
     data = property(operator.attrgetter("_data"), _set_data)
 
@@ -88,6 +90,11 @@ class Tensor:
     @property
     def dtype(self) -> np.dtype:
         return self._data.dtype
+
+    @property
+    def _layout(self) -> tuple[tuple[int, ...], np.dtype]:
+        """What a gradient of this tensor must be like."""
+        return self._data.shape, self._data.dtype
 
     @property
     def is_leaf(self) -> bool:
@@ -208,6 +215,8 @@ class Tensor:
     def mark_changed(self) -> None:
         """Say that the elements of `data` were changed in place, so that an outdated graph notices."""
         self._version += 1
+        if self._grad_fn is not None:
+            self._grad_fn.output_changed()
 
     # --- arithmetic -------------------------------------------------------------------------------
 
@@ -265,7 +274,7 @@ class Tensor:
                 )
             return out_of_place(other)
         compute(self._data, other.data if isinstance(other, Tensor) else other, out=self._data)
-        self._version += 1
+        self.mark_changed()
         return self
 
     def __matmul__(self, other: Any) -> Tensor:
@@ -279,15 +288,16 @@ class Tensor:
         if not isinstance(other, (Tensor, np.ndarray)):
             raise TypeError(f"matmul: expected a Tensor, got {type(other).__name__}")
         other = as_tensor(other, self)
-        if self.ndim == 0 or other.ndim == 0:
+        a, b = self._data, other._data
+        if a.ndim == 0 or b.ndim == 0:
             return self * other
-        inner = self.shape[-1], other.shape[-2 if other.ndim > 1 else 0]
-        if inner[0] != inner[1]:
+        if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+            inner = a.shape[-1], b.shape[-2 if b.ndim > 1 else 0]
             raise ValueError(
-                f"matmul {self.shape} @ {other.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
+                f"matmul {a.shape} @ {b.shape}: Inner dimensions must match: {inner[0]} ≠ {inner[1]}\n"
                 "The last axis on the left meets the last but one on the right; is a transpose missing?"
             )
-        return record(kernels.matmul(self._data, other._data), rules.MatmulBackward, self, other)
+        return record(kernels.matmul(a, b), rules.MatmulBackward, self, other)
 
     # --- comparisons: boolean tensors, no gradient ------------------------------------------------
 
@@ -323,8 +333,8 @@ class Tensor:
         return record(y, rules.ElementwiseBackward, self, lambda y: 0.5 / y, y)
 
     def tanh(self) -> Tensor:
-        y = np.tanh(as_float(self._data))
-        return record(y, rules.ElementwiseBackward, self, lambda y: 1 - y * y, y)
+        y = kernels.tanh(self._data)
+        return record(y, rules.TanhBackward, self, y)
 
     def abs(self) -> Tensor:
         return record(np.abs(self._data), rules.ElementwiseBackward, self, np.sign, self)
@@ -342,7 +352,8 @@ class Tensor:
     # --- reductions -------------------------------------------------------------------------------
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return record(self._data.sum(axis=axis, keepdims=keepdims), rules.SumBackward, self, axis, keepdims)
+        total = np.add.reduce(self._data, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
+        return record(total, rules.SumBackward, self, axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         total = self.sum(axis, keepdims)
@@ -451,7 +462,7 @@ class Tensor:
                 "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
             )
         self._data[index_arrays(key)] = value.data if isinstance(value, Tensor) else value
-        self._version += 1
+        self.mark_changed()
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -464,6 +475,8 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if like is not None and like.dtype.kind == "f":
+        if type(value) is float or type(value) is int:
+            return Tensor._wrap(np.array(value, like.dtype))
         array = np.asarray(value)
         if array.dtype.kind not in "biuf":
             raise TypeError(f"expected a Tensor, an array or a number, got {type(value).__name__}")
@@ -477,24 +490,28 @@ def match_dtypes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Let an integer operand follow a floating-point one, as in PyTorch (NumPy would go to float64)."""
     if a.dtype.kind != b.dtype.kind:
         if a.dtype.kind == "f":
-            return a, Tensor._wrap(b._data.astype(a.dtype))
+            return a, b.astype(a.dtype)
         if b.dtype.kind == "f":
-            return Tensor._wrap(a._data.astype(b.dtype)), b
+            return a.astype(b.dtype), b
     return a, b
 
 
 def _binary(
     symbol: str, compute: Callable, node: type[engine.Function] | None, left: Any, right: Any
 ) -> Tensor:
-    try:
+    """`left` (symbol) `right`, one of which is a tensor; `compute` works on arrays, `node` reverses it."""
+    if not (isinstance(left, Tensor) and isinstance(right, Tensor)):
         like = left if isinstance(left, Tensor) else right
-        a, b = match_dtypes(as_tensor(left, like), as_tensor(right, like))
-    except (TypeError, ValueError):
-        return NotImplemented
+        try:
+            left, right = as_tensor(left, like), as_tensor(right, like)
+        except (TypeError, ValueError):
+            return NotImplemented
+    if left._data.dtype is not right._data.dtype:
+        left, right = match_dtypes(left, right)
     try:
-        data = compute(a._data, b._data)
+        data = compute(left._data, right._data)
     except ValueError as error:
         if "broadcast" not in str(error):
             raise
-        raise broadcast_error(symbol, a.shape, b.shape) from None
-    return Tensor._wrap(data) if node is None else record(data, node, a, b)
+        raise broadcast_error(symbol, left.shape, right.shape) from None
+    return Tensor._wrap(data) if node is None else record(data, node, left, right)

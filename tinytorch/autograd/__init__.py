@@ -37,6 +37,7 @@ from .rules import (
     SoftmaxBackward,
     SubBackward,
     SumBackward,
+    TanhBackward,
     TransposeBackward,
     WhereBackward,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "SoftmaxBackward",
     "SubBackward",
     "SumBackward",
+    "TanhBackward",
     "TransposeBackward",
     "WhereBackward",
     "backward",

@@ -13,7 +13,7 @@ import functools
 import weakref
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -96,26 +96,37 @@ class Function:
     reads_inputs : bool
         Whether `backward` reads the input tensors (then `saved_tensors` keeps them, and changing one in place
         before `backward` is an error).
+    reads_output : bool
+        Whether `backward` reads the array that the operation gave; then changing that one is an error.
     owns_gradients : bool
-        Whether the arrays that `backward` returns are new and nothing else refers to them, so a parameter
-        can keep one as its `.grad` without a copy.
-    next_functions : tuple
-        For each input: the node that made it, itself if it is a leaf, or None if it needs no gradient.
-    needs_input_grad : tuple of bool
+        Whether the arrays that `backward` returns are new and nothing else refers to them. A parameter can
+        then keep one as its `.grad` without a copy, and another gradient can be added to one in place.
+    next_functions : list
+        For each input: the node that made it, itself if it is a leaf, or None if it needs no gradient. None
+        instead of a list once `backward` has passed.
     """
 
     reads_inputs = True
+    reads_output = False
     owns_gradients = False
     apply = _Apply()
 
+    # What most nodes never set: a node is made for every operation, so making one must be quick.
+    next_functions: list | None = None
+    saved_tensors: tuple = ()
+    _versions: Sequence[int] = ()
+    _layout: tuple | None = None  # shape and dtype of the result
+    _retained: weakref.ref | None = None
+
     def __init__(self, *inputs: Any) -> None:
-        self.next_functions: tuple | None = tuple([_edge(tensor) for tensor in inputs])
-        self.needs_input_grad = tuple([edge is not None for edge in self.next_functions])
-        self._shapes: list[Any] = [getattr(tensor, "shape", ()) for tensor in inputs]
-        self._dtypes = [getattr(tensor, "dtype", None) for tensor in inputs]
-        self._output: weakref.ref | None = None
-        self.saved_tensors: tuple = ()
-        self._versions: list[int] = []
+        self.next_functions = edges = []
+        for tensor in inputs:
+            edge = None
+            if getattr(tensor, "requires_grad", False):
+                edge = tensor._grad_fn
+                if edge is None:
+                    edge = tensor
+            edges.append(edge)
         if self.reads_inputs:
             self.save_for_backward(*inputs)
 
@@ -123,6 +134,15 @@ class Function:
         """Keep tensors (or arrays) for `backward`, which finds them in `saved_tensors`."""
         self.saved_tensors = tensors
         self._versions = [getattr(tensor, "_version", 0) for tensor in tensors]
+
+    @property
+    def needs_input_grad(self) -> list[bool]:
+        """For each input, whether `backward` has to return its gradient."""
+        return [edge is not None for edge in self.next_functions or ()]
+
+    def input_shape(self, i: int = 0) -> Any:
+        """The shape of input `i`, which must be one that needs a gradient."""
+        return (self.next_functions or ())[i]._layout[0]
 
     def forward(self, *arrays: Any) -> np.ndarray:
         """The operation on arrays; needed only by functions that are run with ``apply``."""
@@ -134,78 +154,88 @@ class Function:
 
     @classmethod
     def _run(cls, *inputs: Any) -> Any:
-        if not any(hasattr(value, "requires_grad") for value in inputs):
+        tensors = [value for value in inputs if hasattr(value, "requires_grad")]
+        if not tensors:
             raise TypeError(f"{cls.__name__}.apply: at least one argument must be a Tensor")
         node = cls(*inputs)
         with no_grad():
             out = cls.forward(node, *[_array(value) for value in inputs])
-        tensor = next(value for value in inputs if hasattr(value, "requires_grad"))
-        return _attach(tensor._wrap(np.asarray(out)), node, inputs)
+        return record(np.asarray(out), lambda *_: node, *tensors)
 
     def _gradients(self, grad: np.ndarray) -> tuple:
         """Run `backward` and make each gradient fit its input: broadcast axes summed, shape checked."""
-        name = type(self).__name__
-        if self.next_functions is None:
+        edges = self.next_functions
+        if edges is None:
             raise RuntimeError(
-                f"backward reached {name} a second time, but the first backward freed its saved values. "
-                "Run the forward computation again, or call backward(retain_graph=True) the first time."
+                f"backward reached {type(self).__name__} a second time, but the first backward freed its "
+                "saved values. Run the forward computation again, or call backward(retain_graph=True) the "
+                "first time."
             )
-        for tensor, version in zip(self.saved_tensors, self._versions, strict=True):
-            if getattr(tensor, "_version", 0) != version:
-                raise RuntimeError(
-                    f"{name}: an input of shape {tensor.shape} was changed after it was used, so its "
-                    "gradient would be wrong. Call backward before changing it (or before optimizer.step)."
-                )
-        grads = type(self).backward(
-            self, grad
-        )  # through the class, so that a PyTorch-style staticmethod works too
-        grads = grads if isinstance(grads, tuple) else (grads,)
-        if len(grads) != len(self._shapes):
+        if self.saved_tensors and self._versions != [getattr(t, "_version", 0) for t in self.saved_tensors]:
+            self._raise_changed("an input")
+        if edges[0] is None and len(edges) == 1:
+            return (None,)
+        # Through the class, so that a PyTorch-style staticmethod works too.
+        grads = type(self).backward(self, grad)
+        if not isinstance(grads, tuple):
+            grads = (grads,)
+        if len(grads) != len(edges):
             raise RuntimeError(
-                f"{name}.backward returned {len(grads)} gradients for {len(self._shapes)} inputs"
+                f"{type(self).__name__}.backward returned {len(grads)} gradients for {len(edges)} inputs"
             )
-        return tuple([self._fit(i, g) if self.needs_input_grad[i] else None for i, g in enumerate(grads)])
+        fitting: list[Any] = []
+        for i, edge in enumerate(edges):
+            g = grads[i]
+            if edge is None:
+                g = None
+            elif type(g) is not np.ndarray or (g.shape, g.dtype) != edge._layout:
+                g = self._fit(i, g, edge._layout)
+            fitting.append(g)
+        return tuple(fitting)
 
-    def _fit(self, i: int, grad: Any) -> np.ndarray:
+    def output_changed(self) -> None:
+        """Note that the operation's result was changed in place."""
+        if self.reads_output:
+            self._gradients = lambda grad: self._raise_changed("its output")  # type: ignore[method-assign]
+
+    def _raise_changed(self, what: str) -> NoReturn:
+        raise RuntimeError(
+            f"{type(self).__name__}: {what} was changed after it was used, so its gradient would be wrong. "
+            "Call backward before changing it (or before optimizer.step)."
+        )
+
+    def _fit(self, i: int, grad: Any, layout: tuple | None) -> np.ndarray:
+        """The gradient of input `i` in the shape and dtype of that input."""
+        if layout is None:
+            raise RuntimeError(
+                f"{type(self).__name__}: its input {i} was given a _grad_fn by hand, so the shape of its "
+                "gradient is unknown; use record, or the class's apply"
+            )
+        shape, dtype = layout
         if grad is None:
             raise RuntimeError(f"{type(self).__name__} has no gradient for its input {i}, which requires one")
         array = np.asarray(_array(grad))
-        if array.shape != self._shapes[i]:
+        if array.shape != shape:
             try:
-                array = sum_to_shape(array, self._shapes[i])
+                array = sum_to_shape(array, shape)
             except ValueError:
                 raise RuntimeError(
-                    f"{type(self).__name__}.backward: input {i} has shape {self._shapes[i]}, "
+                    f"{type(self).__name__}.backward: input {i} has shape {shape}, "
                     f"but its gradient has shape {array.shape}"
                 ) from None
-        return array if array.dtype == self._dtypes[i] else array.astype(self._dtypes[i])
+        return array.astype(dtype, copy=False)
 
     def retain_output(self, tensor: Any) -> None:
         """Let `backward` store the gradient of this node's output in `tensor.grad`."""
-        self._output = weakref.ref(tensor)
+        self._retained = weakref.ref(tensor)
 
     def _release(self) -> None:
         """Drop everything, so that activations are freed while backward is still running."""
-        self.__dict__ = {"next_functions": None}
-
-
-def _edge(tensor: Any) -> Any:
-    if not getattr(tensor, "requires_grad", False):
-        return None
-    if tensor.dtype.kind != "f":
-        raise TypeError(f"only floating-point tensors can require a gradient, not {tensor.dtype}")
-    return tensor if tensor._grad_fn is None else tensor._grad_fn
+        self.__dict__ = {"_layout": self._layout}
 
 
 def _array(value: Any) -> Any:
     return value.data if hasattr(value, "requires_grad") else value
-
-
-def _attach(out: Any, node: Function, inputs: Sequence) -> Any:
-    if is_grad_enabled() and any(node.needs_input_grad):
-        out.requires_grad = True
-        out._grad_fn = node
-    return out
 
 
 def record(data: np.ndarray, node: Callable[..., Function], *args: Any) -> Any:
@@ -225,7 +255,10 @@ def record(data: np.ndarray, node: Callable[..., Function], *args: Any) -> Any:
         for value in args:
             if getattr(value, "requires_grad", False):
                 out.requires_grad = True
-                out._grad_fn = node(*args)
+                out._grad_fn = function = node(*args)
+                function._layout = data.shape, data.dtype
+                if data.dtype.kind != "f":
+                    raise TypeError(f"only floating-point tensors can require a gradient, not {data.dtype}")
                 break
     return out
 
@@ -238,23 +271,26 @@ def record(data: np.ndarray, node: Callable[..., Function], *args: Any) -> Any:
 def topological_order(root: Function) -> list[Function]:
     """Every node that `root` depends on, each before the nodes that it depends on itself; `root` comes first.
 
-    A depth-first walk with its own stack: deep graphs don't meet Python's recursion limit, and each node and
-    edge is visited once however many paths lead to it.
+    First count the edges that lead to each node, then walk again and list a node with its last edge (Kahn
+    1962). Each node and edge is visited twice, however many paths lead to it, and nothing recurses.
     """
-    order: list[Function] = []
-    visited: set[Function] = set()
-    stack: list[tuple[Function, bool]] = [(root, False)]
-    while stack:
-        node, inputs_done = stack.pop()
-        if inputs_done:
-            order.append(node)
-        elif node not in visited:
-            visited.add(node)
-            stack.append((node, True))
-            for edge in node.next_functions or ():
-                if isinstance(edge, Function) and edge not in visited:
-                    stack.append((edge, False))
-    order.reverse()
+    uses = {root: 0}
+    found = [root]
+    for node in found:
+        for edge in node.next_functions or ():
+            if isinstance(edge, Function):
+                if edge in uses:
+                    uses[edge] += 1
+                else:
+                    uses[edge] = 1
+                    found.append(edge)
+    order = [root]
+    for node in order:
+        for edge in node.next_functions or ():
+            if isinstance(edge, Function):
+                uses[edge] -= 1
+                if uses[edge] == 0:
+                    order.append(edge)
     return order
 
 
@@ -270,35 +306,57 @@ def backward(tensor: Any, gradient: np.ndarray, retain_graph: bool = False) -> N
     retain_graph : bool
         Keep the saved values, so that `backward` can run through the same graph again.
     """
-    root = _edge(tensor)
-    if not isinstance(root, Function):
+    root = tensor._grad_fn
+    if root is None:
         _accumulate(tensor, gradient, owned=False)
         return
-    waiting = {
-        root: gradient
-    }  # the gradients of nodes that have not run yet, summed over the paths that reach them
+    waiting = {root: gradient}  # for nodes that have not run yet, the sum over the paths that reached them
+    owned: set[Function] = set()  # nodes whose sum is an array that nothing else refers to
     for node in topological_order(root):
         grad = waiting.pop(node)
-        grads = node.apply(grad)
-        if node._output is not None and (output := node._output()) is not None:
+        grads = node._gradients(grad)
+        if node._retained is not None and (output := node._retained()) is not None:
             _accumulate(output, grad, owned=False)
-        for edge, g in zip(node.next_functions or (), grads, strict=True):
-            if isinstance(edge, Function):
-                waiting[edge] = waiting[edge] + g if edge in waiting else g
-            elif edge is not None:
-                _accumulate(edge, g, owned=node.owns_gradients)
+        for i, edge in enumerate(node.next_functions or ()):
+            if edge is None:
+                continue
+            g = grads[i]
+            new = node.owns_gradients and g is not grad
+            if not isinstance(edge, Function):
+                _accumulate(edge, g, new)
+            elif edge not in waiting:
+                waiting[edge] = g
+                if new:
+                    owned.add(edge)
+            else:
+                waiting[edge] = _add(waiting[edge], edge in owned, g, new)
+                owned.add(edge)
         if not retain_graph:
             node._release()
 
 
+def _add(a: np.ndarray, a_owned: bool, b: np.ndarray, b_owned: bool) -> np.ndarray:
+    """a + b, in the memory of one that nothing else refers to."""
+    if a_owned:
+        a += b
+        return a
+    if b_owned:
+        b += a
+        return b
+    return a + b
+
+
 def _accumulate(leaf: Any, grad: np.ndarray, owned: bool) -> None:
-    if leaf.grad is None:
+    if grad.dtype.kind != "f":
+        raise TypeError(f"only floating-point tensors can require a gradient, not {grad.dtype}")
+    held = leaf.grad
+    if held is None:
         # A second reference to the array would let a change of one .grad show up in another.
-        leaf.grad = grad if owned and grad.flags.c_contiguous else np.array(grad, order="C")
-    elif isinstance(leaf.grad, np.ndarray) and leaf.grad.flags.writeable and leaf.grad.dtype == grad.dtype:
-        leaf.grad += grad
+        leaf.grad = grad if owned and grad.flags.c_contiguous else grad.copy()
+    elif type(held) is np.ndarray and held.dtype is grad.dtype and held.flags.writeable:
+        held += grad
     else:
-        leaf.grad = np.asarray(_array(leaf.grad), dtype=grad.dtype) + grad
+        leaf.grad = np.asarray(_array(held), dtype=grad.dtype) + grad
 
 
 def sum_to_shape(grad: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ class SubBackward(Function):
 class MulBackward(Function):
     """a * b"""
 
+    owns_gradients = True
+
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = self.saved_tensors
         need_a, need_b = self.needs_input_grad
@@ -51,6 +54,8 @@ class MulBackward(Function):
 class DivBackward(Function):
     """a / b"""
 
+    owns_gradients = True
+
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = self.saved_tensors
         da = grad / b.data
@@ -59,6 +64,8 @@ class DivBackward(Function):
 
 class PowBackward(Function):
     """a ** b"""
+
+    owns_gradients = True
 
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = (tensor.data for tensor in self.saved_tensors)
@@ -78,6 +85,7 @@ class ElementwiseBackward(Function):
 
     def __init__(self, x: Any, derivative: Callable, source: Any) -> None:
         self.reads_inputs = source is x
+        self.reads_output = not self.reads_inputs
         super().__init__(x)
         self.derivative, self.source = derivative, source
 
@@ -115,9 +123,7 @@ class MatmulBackward(Function):
         if a.ndim == 1 or b.ndim == 1:
             return self._backward_vectors(grad, a, b)
         da = kernels.matmul(grad, b, transpose_b=True) if need_a else None
-        if (
-            need_b and b.ndim == 2
-        ):  # one product over all rows, where a batch of products would have to be summed
+        if b.ndim == 2:  # one product over all rows, where a batch of products would have to be summed
             a, grad = _rows(a), _rows(grad)
         return da, kernels.matmul(a, grad, transpose_a=True) if need_b else None
 
@@ -153,6 +159,8 @@ class LinearBackward(Function):
 
 def _rows(array: np.ndarray) -> np.ndarray:
     """(…, n) as (rows, n); reshape(-1, n) would fail for empty arrays."""
+    if array.ndim == 2:
+        return array
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
@@ -170,7 +178,7 @@ class ReshapeBackward(Function):
         super().__init__(x)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad.reshape(self._shapes[0])
+        return grad.reshape(self.input_shape())
 
 
 class ExpandBackward(Function):
@@ -216,10 +224,10 @@ class ConcatenateBackward(Function):
     def __init__(self, *tensors: Any, axis: int = 0) -> None:
         super().__init__(*tensors)
         self.axis = axis
+        self.ends = list(accumulate(tensor.shape[axis] for tensor in tensors))
 
     def backward(self, grad: np.ndarray) -> tuple:
-        ends = np.cumsum([shape[self.axis] for shape in self._shapes])
-        return tuple(np.split(grad, ends[:-1], axis=self.axis))
+        return tuple(np.split(grad, self.ends[:-1], axis=self.axis))
 
 
 class SliceBackward(Function):
@@ -233,7 +241,7 @@ class SliceBackward(Function):
         self.key = key
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        key, shape = self.key, self._shapes[0]
+        key, shape = self.key, self.input_shape()
         if isinstance(key, np.ndarray) and key.dtype.kind in "iu":
             return _add_rows(grad, key, shape)
         dx = np.zeros(shape, grad.dtype)
@@ -255,7 +263,7 @@ class EmbeddingBackward(Function):
         self.indices = indices if isinstance(indices, np.ndarray) else np.asarray(indices.data)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return _add_rows(grad, self.indices.astype(np.int64), self._shapes[0])
+        return _add_rows(grad, self.indices.astype(np.int64, copy=False), self.input_shape())
 
 
 def _picks_once(key: Any) -> bool:
@@ -290,21 +298,20 @@ class _Reduction(Function):
         self.axis, self.keepdims = axis, keepdims
 
     def keep(self, reduced: np.ndarray) -> np.ndarray:
-        """Give a result its reduced axes back, with size 1."""
-        if self.keepdims:
-            return reduced
-        if self.axis is None:
-            return np.reshape(reduced, (1,) * len(self._shapes[0]))
-        return np.expand_dims(reduced, self.axis)
+        """Give a result its reduced axes back, with size 1; without an axis, broadcasting does."""
+        return reduced if self.keepdims or self.axis is None else np.expand_dims(reduced, self.axis)
 
 
 class SumBackward(_Reduction):
     """sum over some axes, or all"""
 
     reads_inputs = False
+    owns_gradients = True
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(self.keep(grad), self._shapes[0])
+        dx = np.empty(self.input_shape(), grad.dtype)
+        dx[...] = self.keep(grad)
+        return dx
 
 
 class ExtremumBackward(_Reduction):
@@ -326,38 +333,47 @@ class ExtremumBackward(_Reduction):
 # --------------------------------------------------------------------------------------------------
 
 
-class ReLUBackward(Function):
-    """max(x, 0), whose gradient at 0 is 0"""
+class _FromOutput(Function):
+    """An activation whose derivative needs the output only."""
 
     reads_inputs = False
-    owns_gradients = True
-
-    def __init__(self, x: Any) -> None:
-        super().__init__(x)
-        self.positive = x.data > 0  # a quarter of the memory that keeping x would take
-
-    def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad * self.positive
-
-
-class SigmoidBackward(Function):
-    """1 / (1 + exp(-x)), from its output"""
-
-    reads_inputs = False
+    reads_output = True
     owns_gradients = True
 
     def __init__(self, x: Any, output: Any) -> None:
         super().__init__(x)
         self.output = _as_array(output)
 
+
+class ReLUBackward(_FromOutput):
+    """max(x, 0), whose gradient at 0 is 0; the output is positive where x is"""
+
+    def __init__(self, x: Any, output: Any = None) -> None:
+        super().__init__(x, x if output is None else output)
+
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad * self.output * (1 - self.output)
+        return kernels.relu_backward(grad, self.output)
+
+
+class SigmoidBackward(_FromOutput):
+    """1 / (1 + exp(-x))"""
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return kernels.sigmoid_backward(grad, self.output)
+
+
+class TanhBackward(_FromOutput):
+    """tanh(x)"""
+
+    def backward(self, grad: np.ndarray) -> np.ndarray:
+        return kernels.tanh_backward(grad, self.output)
 
 
 class SoftmaxBackward(Function):
     """softmax along `dim`, from its output"""
 
     reads_inputs = False
+    reads_output = True
     owns_gradients = True
 
     def __init__(self, x: Any, output: Any, dim: int = -1) -> None:
@@ -436,5 +452,5 @@ class CrossEntropyBackward(Function):
     def backward(self, grad: np.ndarray) -> np.ndarray:
         logits = self.saved_tensors[0].data
         return kernels.cross_entropy_backward(
-            float(grad), logits, self.targets.astype(np.int64), **self.options
+            float(grad), logits, self.targets.astype(np.int64, copy=False), **self.options
         )

@@ -151,6 +151,11 @@ def attention_backward(
         With the shapes of q, k and v.
     """
     kernel = "attention_backward"
+    if mask is None and scale is None and not replacements():
+        try:
+            return _C.attention_backward(dy, q, k, v, bool(causal), None, np.shape(q)[3] ** -0.5, y, lse)
+        except (IndexError, ZeroDivisionError, *REFUSED):
+            pass
     if y is None or lse is None:
         y, lse = attention(q, k, v, causal=causal, mask=mask, scale=scale, return_lse=True)
     dy, q, k, v, y, lse = as_floats(kernel, dy=dy, q=q, k=k, v=v, y=y, lse=lse)

@@ -88,6 +88,12 @@ def max_pool2d_backward(
     array, (N, C, H, W)
     """
     kernel = "max_pool2d_backward"
+    if not replacements():
+        try:
+            size, step = both(kernel_size), both(kernel_size if stride is None else stride)
+            return _C.max_pool2d_backward(dy, x, *size, *step, *both(padding))
+        except REFUSED:
+            pass
     dy, x = as_floats(kernel, dy=dy, x=x)
     check_ndim(kernel, "x", x, 4, "(N, C, H, W)")
     window, shape = _window(kernel, x.shape, kernel_size, stride, padding)
