@@ -438,8 +438,8 @@ def lesson_matmul_int8(
     """a (M, K) @ b (K, N) -> (M, N); K at most 65536."""
 
 def lesson_sparse_matmul(step: int, *arguments: Any) -> F32:
-    """w (M, K), x (K, N), out -> (M, N) for a step without compression; w as the six arguments of
-    sparse_matmul for the others, with blocks of as many rows as the step says."""
+    """w (M, K), x (K, N), out -> (M, N) for a step without compression; the others take w as values,
+    indices, row_pointers, M, K, r, with blocks of as many rows r as the step says."""
 
 def lesson_conv2d(
     step: int,

@@ -110,7 +110,7 @@ static PyObject *lesson_matmul_int8(PyObject *module, PyObject *const *values, P
     return finish(&args, c, status);
 }
 
-/* The next arguments: w (m, k) for a step that knows no compression, else the parts of a sparse matrix. */
+/* The next arguments: w (m, k) for a step that knows no compression, else the six parts of compressed rows. */
 static int next_weights(tt_args *args, const tt_lesson *step, tt_sparse_matrix *w)
 {
     if (step->block_rows == 0) {
@@ -119,14 +119,14 @@ static int next_weights(tt_args *args, const tt_lesson *step, tt_sparse_matrix *
         *w = (tt_sparse_matrix){.m = TT_DIM(dense, 0), .k = TT_DIM(dense, 1), .values = TT_F32(dense)};
         return 0;
     }
-    if (tt_next_sparse(args, w) < 0) return -1;
+    if (tt_next_sparse_blocks(args, w) < 0) return -1;
     if (w->r == (size_t)step->block_rows) return 0;
     PyErr_Format(PyExc_ValueError, "%s: this step takes blocks of %d rows, and w has blocks of %zu", args->function,
                  step->block_rows, w->r);
     return -1;
 }
 
-/* step, then w or the six parts of a sparse w, then x and out. */
+/* step, then w or its six parts, then x and out. */
 static PyObject *lesson_sparse_matmul(PyObject *module, PyObject *const *values, Py_ssize_t count)
 {
     (void)module;
@@ -138,7 +138,7 @@ static PyObject *lesson_sparse_matmul(PyObject *module, PyObject *const *values,
         return NULL;
     if ((step.block_rows == 0) != (count == 4))
         return PyErr_Format(PyExc_TypeError, "lesson_sparse_matmul: this step takes a %s matrix",
-                            step.block_rows ? "sparse" : "dense");
+                            step.block_rows ? "compressed" : "dense");
     if (next_weights(&args, &step, &w) < 0 || !(x = tt_next_array(&args, "x", NPY_FLOAT32, 2, 2)) ||
         tt_expect_size(&args, "x", "rows", TT_DIM(x, 0), w.k) < 0 ||
         tt_next_optional(&args, "out", NPY_FLOAT32, 2, 2, &out) < 0)

@@ -207,9 +207,9 @@ class TestSparseMatmul:
     def test_each_takes_its_own_form(self):
         blocks = [step.block for step in lessons.sparse_matmul]
         assert blocks == [None, None, (1, 1), (1, 1), (4, 1)]
-        w = SparseMatrix.from_dense(np.eye(8), (2, 1))
+        w = lessons.CompressedMatrix(SparseMatrix.from_dense(np.eye(8), (2, 1)))
         for step in lessons.sparse_matmul:
-            with pytest.raises(ValueError, match=r"blocks of \(2, 1\)"):
+            with pytest.raises(ValueError, match=r"in blocks of \(2, 1\)"):
                 step(w, np.ones((8, 3)))
 
     @steps("sparse_matmul")

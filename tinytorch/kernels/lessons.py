@@ -15,7 +15,7 @@ from ._registry import _C
 from .conv import Pair
 from .sparse import SparseMatrix
 
-__all__ = ["Step", "attention", "conv2d", "matmul", "matmul_int8", "sparse_matmul"]
+__all__ = ["CompressedMatrix", "Step", "attention", "conv2d", "matmul", "matmul_int8", "sparse_matmul"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,25 @@ class MatmulInt8Step(Step):
         return _C.lesson_matmul_int8(self.number, a, b, out)
 
 
+class CompressedMatrix:
+    """A matrix (M, K) in compressed rows of blocks, as the sparse steps read it; made by their ``prepare``.
+
+    Attributes
+    ----------
+    shape : (M, K)
+    block : (r, 1)
+    values, indices, row_pointers : arrays
+        As those of the ``SparseMatrix`` that it is made of.
+    """
+
+    __slots__ = ("block", "indices", "row_pointers", "shape", "values")
+
+    def __init__(self, w: SparseMatrix) -> None:
+        self.shape, self.block = w.shape, w.block
+        # Checked and read-only, so the steps may trust the indices.
+        self.values, self.indices, self.row_pointers = w.values, w.indices, w.row_pointers
+
+
 @dataclass(frozen=True)
 class SparseMatmulStep(Step):
     """A step of the sparse matmul ladder.
@@ -108,25 +127,25 @@ class SparseMatmulStep(Step):
     Attributes
     ----------
     block : None or (r, 1)
-        The blocks of the ``SparseMatrix`` that this step takes; None for a step that takes an ordinary array.
+        The blocks in which this step takes its weights; None for a step that takes an ordinary array.
     """
 
     block: tuple[int, int] | None
 
-    def prepare(self, w: ArrayLike) -> "np.ndarray | SparseMatrix":
+    def prepare(self, w: ArrayLike) -> "np.ndarray | CompressedMatrix":
         """The weights w (M, K) as this step takes them, so that a race does not count compressing them."""
         (dense,) = _floats(w)
         check_ndim(f"lesson {self.name}", "w", dense, 2, "(M, K)")
-        return dense if self.block is None else SparseMatrix.from_dense(dense, self.block)
+        return dense if self.block is None else CompressedMatrix(SparseMatrix.from_dense(dense, self.block))
 
     def __call__(
-        self, w: "ArrayLike | SparseMatrix", x: ArrayLike, out: np.ndarray | None = None
+        self, w: "ArrayLike | CompressedMatrix", x: ArrayLike, out: np.ndarray | None = None
     ) -> np.ndarray:
         """w (M, K) @ x (K, N) by this step.
 
         Parameters
         ----------
-        w : array or SparseMatrix
+        w : array or CompressedMatrix
             What ``prepare`` gave; an array is prepared first.
         x : array
             Becomes float32 and C-contiguous.
@@ -146,21 +165,23 @@ class SparseMatmulStep(Step):
         TypeError
             For operands that are not real numbers, or an out of another dtype.
         """
-        if not isinstance(w, SparseMatrix):
-            w = self.prepare(w)
-        elif w.block != self.block:
-            raise ValueError(
-                f"lesson {self.name}: w is a SparseMatrix with blocks of {w.block}, and this step takes "
-                + (f"blocks of {self.block}" if self.block else "an ordinary array")
-                + "; prepare(w) makes the right one of an array"
-            )
+        kernel = f"lesson {self.name}"
+        weights = w if isinstance(w, CompressedMatrix) else self.prepare(w)
         (x,) = _floats(x)
-        check_ndim(f"lesson {self.name}", "x", x, 2, "(K, N)")
+        check_ndim(kernel, "x", x, 2, "(K, N)")
         check_axes(
-            f"lesson {self.name}", "the inner axes must be equally long",
-            ("w", w.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
+            kernel, "the inner axes must be equally long",
+            ("w", weights.shape, 1), ("x", x.shape, 0), "x is (K, N), one column for each right-hand side",
         )  # fmt: skip
-        parts = w._parts if isinstance(w, SparseMatrix) else (w,)
+        if not isinstance(weights, CompressedMatrix):
+            return _C.lesson_sparse_matmul(self.number, weights, x, out)
+        if weights.block != self.block:
+            raise ValueError(
+                f"{kernel}: w is compressed in blocks of {weights.block}, and this step takes "
+                + (f"blocks of {self.block}" if self.block else "an ordinary array")
+                + f"; {self.name}.prepare(array) gives what it takes"
+            )
+        parts = (weights.values, weights.indices, weights.row_pointers, *weights.shape, weights.block[0])
         return _C.lesson_sparse_matmul(self.number, *parts, x, out)
 
 
