@@ -206,9 +206,9 @@ typedef struct {
     double momentum, eps;
 } tt_batch_norm2d;
 
-void tt_batch_norm2d_f32(const tt_batch_norm2d *norm, const float *x, float *y);
-void tt_batch_norm2d_backward_f32(const tt_batch_norm2d *norm, const float *dy, const float *x, float *dx,
-                                  float *dweight, float *dbias);
+tt_status tt_batch_norm2d_f32(const tt_batch_norm2d *norm, const float *x, float *y);
+tt_status tt_batch_norm2d_backward_f32(const tt_batch_norm2d *norm, const float *dy, const float *x, float *dx,
+                                       float *dweight, float *dbias);
 
 /* loss ---------------------------------------------------------------------------------------- */
 

@@ -154,22 +154,26 @@ def tanh(x: F32, out: F32 | None, /) -> F32: ...
 def tanh_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
 def gelu(x: F32, approximate: int, out: F32 | None, /) -> F32: ...
 def gelu_backward(dy: F32, x: F32, approximate: int, out: F32 | None, /) -> F32: ...
-def softmax(x: F32, /) -> F32:
-    """Over the last axis; ndim >= 1. The same holds for the next three."""
+def softmax(x: F32, out: F32 | None, /) -> F32:
+    """Along the last axis, as all of these are."""
 
-def softmax_backward(dy: F32, y: F32, /) -> F32: ...
-def log_softmax(x: F32, /) -> F32: ...
-def log_softmax_backward(dy: F32, y: F32, /) -> F32: ...
-def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, eps: float, /) -> F32:
+def softmax_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def log_softmax(x: F32, out: F32 | None, /) -> F32: ...
+def log_softmax_backward(dy: F32, y: F32, out: F32 | None, /) -> F32: ...
+def layer_norm(x: F32, weight: F32 | None, bias: F32 | None, eps: float, out: F32 | None, /) -> F32:
     """x (..., D), weight (D,), bias (D,). Biased variance, two passes (mean, then centred squares)."""
 
-def layer_norm_backward(dy: F32, x: F32, weight: F32 | None, eps: float, /) -> tuple[F32, F32 | None, F32]:
+def layer_norm_backward(
+    dy: F32, x: F32, weight: F32 | None, eps: float, out: F32 | None, /
+) -> tuple[F32, F32 | None, F32]:
     """-> dx like x, dweight (D,) or None when weight is None, dbias (D,) always."""
 
-def rms_norm(x: F32, weight: F32 | None, eps: float, /) -> F32:
+def rms_norm(x: F32, weight: F32 | None, eps: float, out: F32 | None, /) -> F32:
     """x / sqrt(mean(x^2) + eps) * weight."""
 
-def rms_norm_backward(dy: F32, x: F32, weight: F32 | None, eps: float, /) -> tuple[F32, F32 | None]: ...
+def rms_norm_backward(
+    dy: F32, x: F32, weight: F32 | None, eps: float, out: F32 | None, /
+) -> tuple[F32, F32 | None]: ...
 def batch_norm2d(
     x: F32,
     weight: F32,
@@ -179,6 +183,7 @@ def batch_norm2d(
     training: bool,
     momentum: float,
     eps: float,
+    out: F32 | None,
     /,
 ) -> F32:
     """x (N, C, H, W), the others (C,). Training normalises by the batch's mean and biased variance
@@ -186,7 +191,15 @@ def batch_norm2d(
     Training on fewer than two values for each channel is a ValueError."""
 
 def batch_norm2d_backward(
-    dy: F32, x: F32, weight: F32, running_mean: F32, running_var: F32, training: bool, eps: float, /
+    dy: F32,
+    x: F32,
+    weight: F32,
+    running_mean: F32,
+    running_var: F32,
+    training: bool,
+    eps: float,
+    out: F32 | None,
+    /,
 ) -> tuple[F32, F32, F32]:
     """-> dx, dweight (C,), dbias (C,). Training recomputes the batch's statistics from x."""
 
@@ -200,7 +213,13 @@ def cross_entropy(
     is not ignore_index is a ValueError."""
 
 def cross_entropy_backward(
-    dy: float, logits: F32, targets: NDArray[int64], ignore_index: int, label_smoothing: float, /
+    dy: float,
+    logits: F32,
+    targets: NDArray[int64],
+    ignore_index: int,
+    label_smoothing: float,
+    out: F32 | None,
+    /,
 ) -> F32: ...
 
 # --- optimizers: one call updates every parameter, in place -----------------------------------

@@ -1,6 +1,6 @@
 /* Activations and their derivatives: one function of a vector for each, and loops that apply it. */
+#include "microkernels/loops.h"
 #include "microkernels/vector.h"
-#include "microkernels/vec.h"
 #include "tinytorch.h"
 
 /* The approximations of gelu have the form x * sigmoid(slope(x) * x): 0.5 (1 + tanh(u)) is sigmoid(2u), with
@@ -70,22 +70,9 @@ TT_INLINE vf gelu_sigmoid_gradient(vf dy, vf x)
     return vf_mul(dy, sigmoid_gelu_slope(x, vf_mul(vf_set(SIGMOID_1), x), vf_set(SIGMOID_1)));
 }
 
-/* ---- loops ---- */
+/* ---- over arrays ---- */
 
-TT_INLINE void map(vf (*function)(vf), const float *x, size_t n, float *y)
-{
-    for (size_t i = 0; i < n; i += VF_N) vf_store_up_to(y + i, function(vf_load_up_to(x + i, n - i)), n - i);
-}
-
-TT_INLINE void map_pairs(vf (*gradient)(vf, vf), const float *dy, const float *saved, size_t n, float *dx)
-{
-    for (size_t i = 0; i < n; i += VF_N) {
-        vf value = gradient(vf_load_up_to(dy + i, n - i), vf_load_up_to(saved + i, n - i));
-        vf_store_up_to(dx + i, value, n - i);
-    }
-}
-
-static void exp_each(const float *x, size_t n, float *y) { map(vf_exp, x, n, y); }
+static void exp_each(const float *x, size_t n, float *y) { map_one(vf_exp, x, n, y); }
 
 /* Piece by piece, so that what one step hands to the next stays in L1. In one step, the chain of operations that
  * wait for each other would be longer than a core looks ahead, and elements would not overlap enough. */
@@ -96,8 +83,8 @@ static void erf_each(const float *x, size_t n, float *y)
     float exponent[PIECE];
     for (size_t i = 0, m; i < n; i += m) {
         m = n - i < PIECE ? n - i : PIECE;
-        map(vf_erf_exponent, x + i, m, exponent);
-        map_pairs(vf_erf_of_exponent, x + i, exponent, m, y + i);
+        map_one(vf_erf_exponent, x + i, m, exponent);
+        map_two(vf_erf_of_exponent, x + i, exponent, m, y + i);
     }
 }
 
@@ -106,8 +93,8 @@ static void gelu_erf(const float *x, size_t n, float *y)
     float exponent[PIECE];
     for (size_t i = 0, m; i < n; i += m) {
         m = n - i < PIECE ? n - i : PIECE;
-        map(gelu_exponent, x + i, m, exponent);
-        map_pairs(gelu_erf_of, x + i, exponent, m, y + i);
+        map_one(gelu_exponent, x + i, m, exponent);
+        map_two(gelu_erf_of, x + i, exponent, m, y + i);
     }
 }
 
@@ -116,41 +103,41 @@ static void gelu_erf_backward(const float *dy, const float *x, size_t n, float *
     float slope[PIECE];
     for (size_t i = 0, m; i < n; i += m) {
         m = n - i < PIECE ? n - i : PIECE;
-        map(gelu_exponent, x + i, m, slope);
-        map_pairs(gelu_erf_slope, x + i, slope, m, slope);
-        map_pairs(vf_mul, dy + i, slope, m, dx + i);
+        map_one(gelu_exponent, x + i, m, slope);
+        map_two(gelu_erf_slope, x + i, slope, m, slope);
+        map_two(vf_mul, dy + i, slope, m, dx + i);
     }
 }
 
-static void relu(const float *x, size_t n, float *y) { map(relu_of, x, n, y); }
-static void sigmoid(const float *x, size_t n, float *y) { map(vf_sigmoid, x, n, y); }
-static void tanh_each(const float *x, size_t n, float *y) { map(vf_tanh, x, n, y); }
-static void gelu_tanh(const float *x, size_t n, float *y) { map(gelu_tanh_of, x, n, y); }
-static void gelu_sigmoid(const float *x, size_t n, float *y) { map(gelu_sigmoid_of, x, n, y); }
+static void relu(const float *x, size_t n, float *y) { map_one(relu_of, x, n, y); }
+static void sigmoid(const float *x, size_t n, float *y) { map_one(vf_sigmoid, x, n, y); }
+static void tanh_each(const float *x, size_t n, float *y) { map_one(vf_tanh, x, n, y); }
+static void gelu_tanh(const float *x, size_t n, float *y) { map_one(gelu_tanh_of, x, n, y); }
+static void gelu_sigmoid(const float *x, size_t n, float *y) { map_one(gelu_sigmoid_of, x, n, y); }
 
 static void relu_backward(const float *dy, const float *x, size_t n, float *dx)
 {
-    map_pairs(relu_gradient, dy, x, n, dx);
+    map_two(relu_gradient, dy, x, n, dx);
 }
 
 static void sigmoid_backward(const float *dy, const float *y, size_t n, float *dx)
 {
-    map_pairs(sigmoid_gradient, dy, y, n, dx);
+    map_two(sigmoid_gradient, dy, y, n, dx);
 }
 
 static void tanh_backward(const float *dy, const float *y, size_t n, float *dx)
 {
-    map_pairs(tanh_gradient, dy, y, n, dx);
+    map_two(tanh_gradient, dy, y, n, dx);
 }
 
 static void gelu_tanh_backward(const float *dy, const float *x, size_t n, float *dx)
 {
-    map_pairs(gelu_tanh_gradient, dy, x, n, dx);
+    map_two(gelu_tanh_gradient, dy, x, n, dx);
 }
 
 static void gelu_sigmoid_backward(const float *dy, const float *x, size_t n, float *dx)
 {
-    map_pairs(gelu_sigmoid_gradient, dy, x, n, dx);
+    map_two(gelu_sigmoid_gradient, dy, x, n, dx);
 }
 
 /* ---- what ends a matmul or a convolution ---- */

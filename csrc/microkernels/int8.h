@@ -1,6 +1,6 @@
 /* The INT8 matmul micro-kernel. Every level yields the same integers.
  *
- * acc (m, nr) = start (nr) + a @ b in int32, for one tile with m <= mr. Depth comes in groups of four, and a
+ * acc (m, nr), its rows acc_stride apart, = start (nr) + a @ b in int32, for one tile with m <= mr. Depth comes in groups of four, and a
  * row of a is `segments` runs of `groups` groups: run s of row i starts at rows[i] + offsets[s] bytes. A
  * plain matrix is one run; in a convolution a row is the patch under one output pixel, and its runs are read
  * from the image where they lie (Dukhan, "The Indirect Convolution Algorithm", 2019).
@@ -26,10 +26,15 @@ enum { TT_INT8_SLACK = 64, TT_INT8_MOST_ROWS = 10, TT_INT8_MOST_COLUMNS = 32 };
 typedef enum { TT_A_UINT8, TT_A_INT8, TT_A_INT16 } tt_int8_operand;
 
 typedef void tt_int8_tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments,
-                          size_t groups, const int8_t *b, size_t width, const int32_t *start, int32_t *acc);
+                          size_t groups, const int8_t *b, size_t width, const int32_t *start, int32_t *acc,
+                          size_t acc_stride);
+
+/* The panel of w[0..k)[0..width), rows w_stride apart; zeros fill up its last group. */
+typedef void tt_int8_pack(size_t k, size_t width, const int8_t *w, size_t w_stride, int8_t *panel);
 
 typedef struct {
     tt_int8_tile *tile;
+    tt_int8_pack *pack;
     size_t mr, nr;
     tt_int8_operand a_type;
     size_t interleave;

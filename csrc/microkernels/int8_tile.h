@@ -10,7 +10,9 @@
 #include "microkernels/int8.h"
 #include "microkernels/vec.h"
 
-enum { NR = NV * VN, STEP_B = VN * 4 / STEPS, STEP_A = A_BYTES * 4 / STEPS };
+enum { NR = NV * VN, INTERLEAVE = 4 / STEPS, STEP_B = VN * 4 / STEPS, STEP_A = A_BYTES * 4 / STEPS };
+
+#include "microkernels/int8_pack.h"
 
 /* sum += one step of a @ one step of b; the step of a starts `at` bytes into each row. */
 TT_INLINE void multiply_step(const size_t m, const size_t nv, const char *const *rows, size_t at,
@@ -34,7 +36,7 @@ TT_INLINE void clear(const size_t m, const size_t nv, vi sum[MR][NV])
  * rows make few sums: `chains` copies of them, each for its share of the steps, hide vi_dot's latency. */
 TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, const char *const *rows,
                        const size_t *offsets, size_t segments, size_t groups, const int8_t *b, size_t width,
-                       const int32_t *start, int32_t *acc)
+                       const int32_t *start, int32_t *acc, size_t acc_stride)
 {
     vi sum[4][MR][NV];
     TT_UNROLL for (size_t i = 0; i < m; i++)
@@ -62,16 +64,16 @@ TT_INLINE void tile_of(const size_t m, const size_t nv, const size_t chains, con
             vi total = sum[0][i][v];
             if (chains >= 2) total = vi_add(total, sum[1][i][v]);
             if (chains == 4) total = vi_add(total, vi_add(sum[2][i][v], sum[3][i][v]));
-            vi_store(acc + i * NR + v * VN, total);
+            vi_store(acc + i * acc_stride + v * VN, total);
         }
 }
 
 static void tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments, size_t groups,
-                 const int8_t *b, size_t width, const int32_t *start, int32_t *acc)
+                 const int8_t *b, size_t width, const int32_t *start, int32_t *acc, size_t acc_stride)
 {
 #define CHAINS(sums) ((sums) >= 8 ? 1 : (sums) >= 4 ? 2 : 4)
 #define COLUMNS(m, nv) \
-    tile_of(m, nv, CHAINS((m) * (nv)), rows, offsets, segments, groups, b, width, start, acc)
+    tile_of(m, nv, CHAINS((m) * (nv)), rows, offsets, segments, groups, b, width, start, acc, acc_stride)
 #define ROWS(m) \
     case m: if (width > VN) COLUMNS(m, NV); else COLUMNS(m, 1); break
     switch (m) {

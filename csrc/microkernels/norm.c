@@ -1,86 +1,66 @@
-/* Normalisation: sums over a row or a channel's plane, and what is done with them. */
+/* Layer norm and RMS norm of a row: sums over it, and what is done with them. */
+#include "microkernels/loops.h"
 #include "microkernels/vector.h"
-#include "microkernels/vec.h"
-
-enum { CHAINS = 4 }; /* accumulators that hide the latency of an addition */
-
-TT_INLINE float total_of(const vf sum[CHAINS])
-{
-    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
-}
-
-TT_INLINE vf add_square(vf sum, vf x, float mean)
-{
-    vf d = vf_sub(x, vf_set(mean));
-    return vf_fma(d, d, sum);
-}
 
 static float centred_squares(const float *x, size_t n, float mean)
 {
-    vf sum[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_set(0.0f);
-    size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = add_square(sum[i], vf_load(x + j + i * VF_N), mean);
-    for (; j < n; j += VF_N) sum[0] = add_square(sum[0], vf_load_or(x + j, n - j, mean), mean);
-    return total_of(sum);
+    return sum_of(add_centred_square, x, NULL, n, mean, mean);
 }
 
-static void normalize(const float *x, size_t n, float mean, float scale, float shift, float *y)
+/* The functions named _at do one vector, or its first `left` elements: with a whole vector known beforehand they have
+ * no branches. */
+
+TT_INLINE void normalize_at(const tt_norm_row *row, size_t j, size_t left, const float *bias, float *y)
 {
-    for (size_t j = 0; j < n; j += VF_N) {
-        vf d = vf_sub(vf_load_up_to(x + j, n - j), vf_set(mean));
-        vf_store_up_to(y + j, vf_fma(d, vf_set(scale), vf_set(shift)), n - j);
+    vf value = vf_mul(vf_sub(vf_load_up_to(row->x + j, left), vf_set(row->mean)), vf_set(row->inverse));
+    if (row->weight) value = vf_mul(value, vf_load_up_to(row->weight + j, left));
+    if (bias) value = vf_add(value, vf_load_up_to(bias + j, left));
+    vf_store_up_to(y + j, value, left);
+}
+
+static void normalize(const tt_norm_row *row, const float *bias, float *y)
+{
+    size_t n = row->n, j = 0;
+    for (; j + VF_N <= n; j += VF_N) {
+        TT_PREFETCH(row->x + n + j);
+        normalize_at(row, j, VF_N, bias, y);
     }
+    if (j < n) normalize_at(row, j, n - j, bias, y);
 }
 
-static void centred_sums(const float *dy, const float *x, size_t n, float mean, float sums[2])
+typedef struct {
+    vf gradient, along, square;
+} gradient_totals;
+
+/* dy times the weight, where there is one */
+TT_INLINE vf row_gradient(const float *dy, const tt_norm_row *row, size_t j, size_t left)
 {
-    vf plain[CHAINS], along[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) plain[i] = along[i] = vf_set(0.0f);
-    size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) {
-            vf gradient = vf_load(dy + j + i * VF_N);
-            plain[i] = vf_add(plain[i], gradient);
-            along[i] = vf_fma(gradient, vf_sub(vf_load(x + j + i * VF_N), vf_set(mean)), along[i]);
-        }
-    for (; j < n; j += VF_N) {
-        vf gradient = vf_load_up_to(dy + j, n - j);
-        plain[0] = vf_add(plain[0], gradient);
-        along[0] = vf_fma(gradient, vf_sub(vf_load_or(x + j, n - j, mean), vf_set(mean)), along[0]);
+    vf gradient = vf_load_up_to(dy + j, left);
+    return row->weight ? vf_mul(gradient, vf_load_up_to(row->weight + j, left)) : gradient;
+}
+
+TT_INLINE void gradient_sums_at(const float *dy, const tt_norm_row *row, size_t j, size_t left, gradient_totals *sum)
+{
+    vf gradient = row_gradient(dy, row, j, left);
+    vf centred = vf_sub(vf_load_or(row->x + j, left, row->mean), vf_set(row->mean));
+    sum->gradient = vf_add(sum->gradient, gradient);
+    sum->along = vf_fma(gradient, centred, sum->along);
+    sum->square = vf_fma(centred, centred, sum->square);
+}
+
+static void gradient_sums(const float *dy, const tt_norm_row *row, float sums[3])
+{
+    vf zero = vf_set(0.0f);
+    gradient_totals even = {zero, zero, zero}, odd = even;
+    size_t n = row->n, j = 0;
+    for (; j + 2 * VF_N <= n; j += 2 * VF_N) {
+        gradient_sums_at(dy, row, j, VF_N, &even);
+        gradient_sums_at(dy, row, j + VF_N, VF_N, &odd);
     }
-    sums[0] = total_of(plain);
-    sums[1] = total_of(along);
-}
-
-static void normalize_backward(const float *dy, const float *x, size_t n, float mean, const float factors[3],
-                               float *dx)
-{
-    vf of_dy = vf_set(factors[0]), of_x = vf_set(factors[1]), constant = vf_set(factors[2]);
-    for (size_t j = 0; j < n; j += VF_N) {
-        vf d = vf_sub(vf_load_up_to(x + j, n - j), vf_set(mean));
-        vf sum = vf_fma(of_x, d, constant);
-        vf_store_up_to(dx + j, vf_fma(of_dy, vf_load_up_to(dy + j, n - j), sum), n - j);
-    }
-}
-
-static void normalize_row(const float *x, size_t n, float mean, float inverse, const float *weight,
-                          const float *bias, float *y)
-{
-    for (size_t j = 0; j < n; j += VF_N) {
-        vf value = vf_mul(vf_sub(vf_load_up_to(x + j, n - j), vf_set(mean)), vf_set(inverse));
-        if (weight) value = vf_mul(value, vf_load_up_to(weight + j, n - j));
-        if (bias) value = vf_add(value, vf_load_up_to(bias + j, n - j));
-        vf_store_up_to(y + j, value, n - j);
-    }
-}
-
-/* The gradient of the normalised row is dy, times the weight where there is one. */
-TT_INLINE vf row_gradient(const float *dy, const float *weight, size_t left)
-{
-    vf gradient = vf_load_up_to(dy, left);
-    return weight ? vf_mul(gradient, vf_load_up_to(weight, left)) : gradient;
+    for (; j < n; j += VF_N) gradient_sums_at(dy, row, j, n - j, &even);
+    sums[0] = vf_sum(vf_add(even.gradient, odd.gradient));
+    sums[1] = vf_sum(vf_add(even.along, odd.along));
+    sums[2] = vf_sum(vf_add(even.square, odd.square));
 }
 
 TT_INLINE void accumulate(float *total, vf value, size_t left)
@@ -88,32 +68,27 @@ TT_INLINE void accumulate(float *total, vf value, size_t left)
     vf_store_up_to(total, vf_add(vf_load_up_to(total, left), value), left);
 }
 
-static void row_sums(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
-                     float *dweight, float *dbias, float sums[2])
+TT_INLINE void backward_at(const float *dy, const tt_norm_row *row, size_t j, size_t left, const float means[2],
+                           float *dx, float *dweight, float *dbias)
 {
-    vf plain = vf_set(0.0f), along = vf_set(0.0f);
-    for (size_t j = 0; j < n; j += VF_N) {
-        vf normal = vf_mul(vf_sub(vf_load_or(x + j, n - j, mean), vf_set(mean)), vf_set(inverse));
-        vf gradient = row_gradient(dy + j, weight ? weight + j : NULL, n - j);
-        plain = vf_add(plain, gradient);
-        along = vf_fma(gradient, normal, along);
-        if (dweight) accumulate(dweight + j, vf_mul(vf_load_up_to(dy + j, n - j), normal), n - j);
-        if (dbias) accumulate(dbias + j, vf_load_up_to(dy + j, n - j), n - j);
-    }
-    sums[0] = vf_sum(plain);
-    sums[1] = vf_sum(along);
+    vf normal = vf_mul(vf_sub(vf_load_up_to(row->x + j, left), vf_set(row->mean)), vf_set(row->inverse));
+    vf gradient = vf_sub(row_gradient(dy, row, j, left), vf_set(means[0]));
+    gradient = vf_sub(gradient, vf_mul(normal, vf_set(means[1])));
+    if (dweight) accumulate(dweight + j, vf_mul(vf_load_up_to(dy + j, left), normal), left);
+    if (dbias) accumulate(dbias + j, vf_load_up_to(dy + j, left), left);
+    vf_store_up_to(dx + j, vf_mul(gradient, vf_set(row->inverse)), left);
 }
 
-static void row_backward(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
-                         const float means[2], float *dx)
+static void backward(const float *dy, const tt_norm_row *row, const float means[2], float *dx, float *dweight,
+                     float *dbias)
 {
-    for (size_t j = 0; j < n; j += VF_N) {
-        vf normal = vf_mul(vf_sub(vf_load_up_to(x + j, n - j), vf_set(mean)), vf_set(inverse));
-        vf gradient = vf_sub(row_gradient(dy + j, weight ? weight + j : NULL, n - j), vf_set(means[0]));
-        gradient = vf_sub(gradient, vf_mul(normal, vf_set(means[1])));
-        vf_store_up_to(dx + j, vf_mul(gradient, vf_set(inverse)), n - j);
+    size_t n = row->n, j = 0;
+    for (; j + VF_N <= n; j += VF_N) {
+        TT_PREFETCH(dy + n + j);
+        TT_PREFETCH(row->x + n + j);
+        backward_at(dy, row, j, VF_N, means, dx, dweight, dbias);
     }
+    if (j < n) backward_at(dy, row, j, n - j, means, dx, dweight, dbias);
 }
 
-const tt_norm_kernels TT_FOR_LEVEL(tt_norm) = {centred_squares, normalize, centred_sums, normalize_backward,
-                                               normalize_row,   row_sums,  row_backward};
+const tt_norm_kernels TT_FOR_LEVEL(tt_norm) = {centred_squares, normalize, gradient_sums, backward};

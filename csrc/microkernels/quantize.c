@@ -115,38 +115,55 @@ TT_INLINE vf largest_sum(const int32_t *sums, size_t stride, size_t pooled)
     return vi_to_float(largest);
 }
 
-static void to_bytes(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
-                     const tt_requantization *how, uint8_t *y, size_t y_stride)
+/* `pooled` and `whole` (n is a multiple of VF_N) are constants where it matters, so that the inner loop has no
+ * branches. */
+TT_INLINE void rows_to_bytes(const int whole, size_t m, size_t n, const size_t pooled, const int32_t *sums,
+                             size_t sum_stride, const tt_requantization *how, uint8_t *y, size_t y_stride)
 {
     vf low = vf_set(how->low - (float)how->zero_point), high = vf_set(how->high - (float)how->zero_point);
     vi zero_point = vi_set(how->zero_point);
-    for (size_t i = 0; i < m; i++, sums += pooled * sum_stride)
-        for (size_t j = 0; j < n; j += VF_N) {
-            vf x = vf_mul(largest_sum(sums + j, sum_stride, pooled), vf_load(how->multiplier + j));
-            x = clamp(x, low, high);
-            if (j + VF_N <= n) {
-                vf_to_bytes(y + i * y_stride + j, x, zero_point);
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf multiplier = vf_load(how->multiplier + j);
+        const int32_t *sum = sums + j;
+        uint8_t *row = y + j, bytes[VF_N];
+        for (size_t i = 0; i < m; i++, sum += pooled * sum_stride, row += y_stride) {
+            vf x = clamp(vf_mul(largest_sum(sum, sum_stride, pooled), multiplier), low, high);
+            if (whole || j + VF_N <= n) {
+                vf_to_bytes(row, x, zero_point);
             } else {
-                uint8_t bytes[VF_N];
                 vf_to_bytes(bytes, x, zero_point);
-                memcpy(y + i * y_stride + j, bytes, n - j);
+                memcpy(row, bytes, n - j);
             }
         }
+    }
+}
+
+static void to_bytes(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
+                     const tt_requantization *how, uint8_t *y, size_t y_stride)
+{
+    int whole = n % VF_N == 0;
+    if (whole && pooled == 1)
+        rows_to_bytes(1, m, n, 1, sums, sum_stride, how, y, y_stride);
+    else if (whole && pooled == 4)
+        rows_to_bytes(1, m, n, 4, sums, sum_stride, how, y, y_stride);
+    else
+        rows_to_bytes(0, m, n, pooled, sums, sum_stride, how, y, y_stride);
 }
 
 static void to_floats(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
                       const tt_requantization *how, float *y, size_t y_stride)
 {
-    for (size_t i = 0; i < m; i++, sums += pooled * sum_stride)
-        for (size_t j = 0; j < n; j += VF_N) {
-            vf x = vf_mul(largest_sum(sums + j, sum_stride, pooled), vf_load(how->scale + j));
-            if (how->bias) x = vf_add(x, vf_load(how->bias + j));
-            if (how->relu) x = vf_max(vf_set(0.0f), x);
-            if (j + VF_N <= n)
-                vf_store(y + i * y_stride + j, x);
-            else
-                vf_store_n(y + i * y_stride + j, x, n - j);
+    /* Adding -0 and the larger of x and -infinity leave x as it is. */
+    vf least = vf_set(how->relu ? 0.0f : -INFINITY);
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf scale = vf_load(how->scale + j), bias = how->bias ? vf_load(how->bias + j) : vf_set(-0.0f);
+        const int32_t *sum = sums + j;
+        float *row = y + j;
+        for (size_t i = 0; i < m; i++, sum += pooled * sum_stride, row += y_stride) {
+            vf x = vf_add(vf_mul(largest_sum(sum, sum_stride, pooled), scale), bias);
+            vf_store_up_to(row, vf_max(least, x), n - j);
         }
+    }
 }
 
 /* Plain loops: the compiler makes vectors of this level of them. */
@@ -207,5 +224,10 @@ static void transpose(size_t rows, size_t columns, const uint8_t *x, size_t x_st
     }
 }
 
+void TT_FOR_LEVEL(tt_depthwise_int8)(size_t m, size_t first, size_t n, const uint8_t *const *patches,
+                                     const size_t *offsets, size_t taps, const int8_t *w, size_t w_stride,
+                                     const int32_t *start, int32_t *acc, size_t acc_stride);
+
 const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, quantize_group, prepare,
-                                                           to_bytes, to_floats, convert, transpose};
+                                                           to_bytes, to_floats, convert, transpose,
+                                                       TT_FOR_LEVEL(tt_depthwise_int8)};

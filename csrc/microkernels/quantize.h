@@ -50,6 +50,13 @@ typedef struct {
     /* y (columns, rows) = x (rows, columns) transposed. */
     void (*transpose)(size_t rows, size_t columns, const uint8_t *x, size_t x_stride, uint8_t *y,
                       size_t y_stride);
+
+    /* Depthwise convolution (int8_depthwise.c) of n channels from `first` on: acc (m, n) = start (n) + the sum
+     * over taps of patches[i][offsets[t] + first + j] * w[t * w_stride + first + j]. Whole vectors are read and written: up to the next
+     * multiple of TT_INT8_MOST_COLUMNS beyond n. */
+    void (*depthwise)(size_t m, size_t first, size_t n, const uint8_t *const *patches, const size_t *offsets,
+                      size_t taps, const int8_t *w, size_t w_stride, const int32_t *start, int32_t *acc,
+                      size_t acc_stride);
 } tt_quantize_kernels;
 
 extern const tt_quantize_kernels tt_quantize_scalar, tt_quantize_avx2, tt_quantize_avx512, tt_quantize_neon;

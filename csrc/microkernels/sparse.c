@@ -44,15 +44,18 @@ TT_INLINE void multiply_strip(const size_t rows, const size_t nv, const int wide
     for (; b < last; b++)
         add_block(rows, nv, values + b * r, x + index_at(indices, wide, b) * x_row_stride, sum[0]);
 
-    TT_UNROLL for (size_t i = 0; i < rows; i++) {
-        if (i < stored)
-            TT_UNROLL for (size_t v = 0; v < nv; v++) {
-                size_t left = n - v * VF_N;
-                vf total = sum[0][i][v];
-                TT_UNROLL for (size_t t = 1; t < chains; t++) total = vf_add(total, sum[t][i][v]);
-                vf_store_up_to(c + i * c_row_stride + v * VF_N, total, left);
-            }
+    TT_UNROLL for (size_t t = 1; t < chains; t++)
+        TT_UNROLL for (size_t i = 0; i < rows; i++)
+            TT_UNROLL for (size_t v = 0; v < nv; v++) sum[0][i][v] = vf_add(sum[0][i][v], sum[t][i][v]);
+    if (stored == rows && n >= nv * VF_N) {
+        TT_UNROLL for (size_t i = 0; i < rows; i++)
+            TT_UNROLL for (size_t v = 0; v < nv; v++) vf_store(c + i * c_row_stride + v * VF_N, sum[0][i][v]);
+        return;
     }
+    TT_UNROLL for (size_t i = 0; i < rows; i++)
+        if (i < stored)
+            TT_UNROLL for (size_t v = 0; v < nv; v++)
+                vf_store_up_to(c + i * c_row_stride + v * VF_N, sum[0][i][v], n - v * VF_N);
 }
 
 /* One block row (or four rows of it), strip after strip; the last columns take narrower strips. */

@@ -29,7 +29,9 @@
 #if defined(_MSC_VER)
 #define TT_INLINE static __forceinline
 #define TT_UNROLL
+#define TT_PREFETCH(p) ((void)(p))
 #else
+#define TT_PREFETCH(p) __builtin_prefetch(p) /* a hint: p need not be memory that exists */
 #define TT_INLINE static inline __attribute__((always_inline, unused))
 #if defined(__clang__)
 #define TT_UNROLL _Pragma("clang loop unroll(full)") /* Clang takes GCC's pragma too late to keep arrays in registers */

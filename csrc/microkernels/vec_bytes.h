@@ -4,6 +4,8 @@
  *   vf_from_uint8(p), vf_from_int8(p)   VF_N bytes as floats
  *   vf_to_bytes(p, a, z)  rounds a half to even, adds the whole numbers z, stores the low byte of each lane
  *   vi_load, vi_set, vi_store, vi_add, vi_max   VF_N int32
+ *   vi_from_uint8(p), vi_from_int8(p)   VF_N bytes as int32
+ *   vi_mul_byte(a, b)     the products of a, values of uint8, and b, values of int8
  *   vi_round(a)           a rounded half to even, as int32; vi_to_float the other way
  *   vf_from_half(p)       VF_N non-negative finite float16
  *   tt_transpose_16(...)  the transpose of 16 x 16 bytes */
@@ -15,15 +17,10 @@
 #if defined(TT_LEVEL_AVX512)
 
 TT_INLINE vf vf_from_int(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
-TT_INLINE vf vf_from_uint8(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)));
-}
-TT_INLINE vf vf_from_int8(const uint8_t *p)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
-}
 typedef __m512i vi;
+TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm512_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 TT_INLINE vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
@@ -48,15 +45,10 @@ TT_INLINE vf vf_from_int(const int32_t *p)
 {
     return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p));
 }
-TT_INLINE vf vf_from_uint8(const uint8_t *p)
-{
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-}
-TT_INLINE vf vf_from_int8(const uint8_t *p)
-{
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
-}
 typedef __m256i vi;
+TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm256_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 TT_INLINE vi vi_max(vi a, vi b) { return _mm256_max_epi32(a, b); }
@@ -79,19 +71,20 @@ TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 #elif defined(TT_LEVEL_NEON)
 
 TT_INLINE vf vf_from_int(const int32_t *p) { return vcvtq_f32_s32(vld1q_s32(p)); }
-TT_INLINE vf vf_from_uint8(const uint8_t *p)
-{
-    uint32_t four;
-    memcpy(&four, p, sizeof four);
-    return vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))))));
-}
-TT_INLINE vf vf_from_int8(const uint8_t *p)
-{
-    uint32_t four;
-    memcpy(&four, p, sizeof four);
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four))))));
-}
 typedef int32x4_t vi;
+TT_INLINE vi vi_from_uint8(const uint8_t *p)
+{
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))))));
+}
+TT_INLINE vi vi_from_int8(const uint8_t *p)
+{
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(four)))));
+}
+TT_INLINE vi vi_mul_byte(vi a, vi b) { return vmulq_s32(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return vdupq_n_s32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 TT_INLINE vi vi_max(vi a, vi b) { return vmaxq_s32(a, b); }
@@ -114,9 +107,10 @@ TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 #else
 
 TT_INLINE vf vf_from_int(const int32_t *p) { return (float)*p; }
-TT_INLINE vf vf_from_uint8(const uint8_t *p) { return (float)*p; }
-TT_INLINE vf vf_from_int8(const uint8_t *p) { return (float)(*p < 128 ? *p : *p - 256); }
 typedef int32_t vi;
+TT_INLINE vi vi_from_uint8(const uint8_t *p) { return *p; }
+TT_INLINE vi vi_from_int8(const uint8_t *p) { return *p < 128 ? *p : *p - 256; }
+TT_INLINE vi vi_mul_byte(vi a, vi b) { return a * b; }
 TT_INLINE vi vi_set(int32_t a) { return a; }
 TT_INLINE vi vi_add(vi a, vi b) { return (vi)((uint32_t)a + (uint32_t)b); }
 TT_INLINE vi vi_max(vi a, vi b) { return a > b ? a : b; }
@@ -139,6 +133,9 @@ TT_INLINE vf vf_of_bits(vi a)
 TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z) { *p = (uint8_t)vi_add(vi_round(a), z); }
 
 #endif
+
+TT_INLINE vf vf_from_uint8(const uint8_t *p) { return vi_to_float(vi_from_uint8(p)); }
+TT_INLINE vf vf_from_int8(const uint8_t *p) { return vi_to_float(vi_from_int8(p)); }
 
 /* Exponent and mantissa moved to where a float32 has them are the same number divided by 2^112. */
 TT_INLINE vf vf_from_half(const uint8_t *p) { return vf_mul(vf_of_bits(vi_half_bits(p)), vf_set(0x1p112f)); }

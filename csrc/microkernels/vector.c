@@ -1,60 +1,39 @@
 /* Sums, the machine's limits, and the table of every kernel written over vec.h. */
+#include "microkernels/loops.h"
 #include "microkernels/vector.h"
-#include "microkernels/vec.h"
 
-/* Sums keep several accumulators: faster, and with a smaller rounding error than one after the other. */
-enum { CHAINS = 4 };
+static float sum(const float *x, size_t n) { return sum_of(add_element, x, NULL, n, 0.0f, 0.0f); }
 
-TT_INLINE float total_of(vf *sum)
-{
-    return vf_sum(vf_add(vf_add(sum[0], sum[1]), vf_add(sum[2], sum[3])));
-}
-
-static float sum(const float *x, size_t n)
-{
-    vf total[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_set(0.0f);
-    size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) total[i] = vf_add(total[i], vf_load(x + j + i * VF_N));
-    for (; j < n; j += VF_N) total[0] = vf_add(total[0], vf_load_up_to(x + j, n - j));
-    return total_of(total);
-}
-
-static void add(float *y, const float *x, size_t n)
-{
-    for (size_t j = 0; j < n; j += VF_N)
-        vf_store_up_to(y + j, vf_add(vf_load_up_to(y + j, n - j), vf_load_up_to(x + j, n - j)), n - j);
-}
+static void add(float *y, const float *x, size_t n) { map_two(vf_add, y, x, n, y); }
 
 /* The machine's peak, measured: enough independent accumulators to hide the latency of each addition. */
 static double run_fma(size_t iterations)
 {
-    enum { CHAINS = 10 };
-    vf sum[CHAINS];
+    enum { SUMS = 10 };
+    vf sum[SUMS];
     volatile float one = 1.0f, tiny = 1e-30f; /* read at run time, so that nothing is folded away */
     vf x = vf_set(one), y = vf_set(tiny);
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_set((float)i);
+    TT_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vf_set((float)i);
     for (size_t t = 0; t < iterations; t++)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_fma(sum[i], x, y);
+        TT_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vf_fma(sum[i], x, y);
     vf total = sum[0];
-    for (int i = 1; i < CHAINS; i++) total = vf_add(total, sum[i]);
+    for (int i = 1; i < SUMS; i++) total = vf_add(total, sum[i]);
     volatile float sink = vf_sum(total);
     (void)sink;
-    return 2.0 * CHAINS * VF_N * (double)iterations;
+    return 2.0 * SUMS * VF_N * (double)iterations;
 }
 
 static float run_read(const float *x, size_t n)
 {
-    enum { CHAINS = 8 };
-    vf sum[CHAINS];
-    TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_set(0.0f);
+    enum { SUMS = 8 };
+    vf sum[SUMS];
+    TT_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vf_set(0.0f);
     size_t j = 0;
-    for (; j + CHAINS * VF_N <= n; j += CHAINS * VF_N)
-        TT_UNROLL for (int i = 0; i < CHAINS; i++) sum[i] = vf_add(sum[i], vf_load(x + j + i * VF_N));
+    for (; j + SUMS * VF_N <= n; j += SUMS * VF_N)
+        TT_UNROLL for (int i = 0; i < SUMS; i++) sum[i] = vf_add(sum[i], vf_load(x + j + i * VF_N));
     for (; j < n; j++) sum[0] = vf_add(sum[0], vf_load_n(x + j, 1));
     vf total = sum[0];
-    for (int i = 1; i < CHAINS; i++) total = vf_add(total, sum[i]);
+    for (int i = 1; i < SUMS; i++) total = vf_add(total, sum[i]);
     return vf_sum(total);
 }
 
@@ -68,6 +47,7 @@ const tt_vector_kernels TT_FOR_LEVEL(tt_vector) = {
     .conv = &TT_FOR_LEVEL(tt_conv),
     .pool = &TT_FOR_LEVEL(tt_pool),
     .norm = &TT_FOR_LEVEL(tt_norm),
+    .batch_norm = &TT_FOR_LEVEL(tt_batch_norm),
     .softmax = &TT_FOR_LEVEL(tt_softmax),
     .optimizer = &TT_FOR_LEVEL(tt_optimizer),
 };

@@ -69,27 +69,46 @@ extern const tt_pool_kernels tt_pool_scalar, tt_pool_avx2, tt_pool_avx512, tt_po
 
 /* ---- norm.c ---- */
 
+/* A row of x, normalised as z = (x - mean) * inverse and scaled by a weight where there is one */
+typedef struct {
+    const float *x, *weight;
+    size_t n;
+    float mean, inverse;
+} tt_norm_row;
+
 typedef struct {
     float (*centred_squares)(const float *x, size_t n, float mean); /* sum of (x - mean)^2 */
-    void (*normalize)(const float *x, size_t n, float mean, float scale, float shift, float *y); /* may be x */
-    /* the sums of dy and of dy * (x - mean) */
-    void (*centred_sums)(const float *dy, const float *x, size_t n, float mean, float sums[2]);
-    /* dx = factors[0] * dy + factors[1] * (x - mean) + factors[2] */
-    void (*normalize_backward)(const float *dy, const float *x, size_t n, float mean, const float factors[3],
-                               float *dx);
-    /* y = (x - mean) * inverse * weight + bias; either may be NULL */
-    void (*normalize_row)(const float *x, size_t n, float mean, float inverse, const float *weight,
-                          const float *bias, float *y);
-    /* With g = dy * weight and the normalised row z: the sums of g and of g * z; dweight += dy * z and dbias += dy,
-     * where they are not NULL. */
-    void (*row_sums)(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
-                     float *dweight, float *dbias, float sums[2]);
-    /* dx = inverse * (g - means[0] - z * means[1]) */
-    void (*row_backward)(const float *dy, const float *x, size_t n, float mean, float inverse, const float *weight,
-                         const float means[2], float *dx);
+    /* y = z * weight + bias, which may be NULL too */
+    void (*normalize)(const tt_norm_row *row, const float *bias, float *y);
+    /* With g = dy * weight: the sums of g, g * (x - mean) and (x - mean)^2; `inverse` is not yet known. */
+    void (*gradient_sums)(const float *dy, const tt_norm_row *row, float sums[3]);
+    /* dx = inverse * (g - means[0] - z * means[1]); dweight += dy * z and dbias += dy, where they are not NULL */
+    void (*backward)(const float *dy, const tt_norm_row *row, const float means[2], float *dx, float *dweight,
+                     float *dbias);
 } tt_norm_kernels;
 
 extern const tt_norm_kernels tt_norm_scalar, tt_norm_avx2, tt_norm_avx512, tt_norm_neon;
+
+/* ---- batch_norm.c ---- */
+
+/* A channel: planes of n floats, each `stride` floats after the one before */
+typedef struct {
+    size_t count, stride, n;
+} tt_planes;
+
+typedef struct {
+    float (*sum)(const tt_planes *planes, const float *x);
+    float (*centred_squares)(const tt_planes *planes, const float *x, float mean); /* sum of (x - mean)^2 */
+    /* the sums of dy, dy * (x - mean) and (x - mean)^2 */
+    void (*gradient_sums)(const tt_planes *planes, const float *dy, const float *x, float mean, float sums[3]);
+    /* y = (x - mean) * scale + shift */
+    void (*normalize)(const tt_planes *planes, const float *x, float mean, float scale, float shift, float *y);
+    /* dx = factors[0] * dy + factors[1] * (x - mean) + factors[2] */
+    void (*normalize_backward)(const tt_planes *planes, const float *dy, const float *x, float mean,
+                               const float factors[3], float *dx);
+} tt_batch_norm_kernels;
+
+extern const tt_batch_norm_kernels tt_batch_norm_scalar, tt_batch_norm_avx2, tt_batch_norm_avx512, tt_batch_norm_neon;
 
 /* ---- softmax.c ---- */
 
@@ -97,7 +116,7 @@ typedef struct {
     float (*largest)(const float *x, size_t n); /* -inf for no x; of no use when there is a NaN */
     float (*sum_exponentials)(const float *x, size_t n, float top); /* of e^(x - top) */
     float (*sum_below)(const float *x, size_t n, float top);        /* of top - x */
-    void (*softmax)(const float *x, size_t n, float *y);
+    void (*softmax)(const float *x, size_t n, float scale, float shift, float *y); /* times scale, plus shift */
     void (*softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
     void (*log_softmax)(const float *x, size_t n, float *y);
     void (*log_softmax_backward)(const float *dy, const float *y, size_t n, float *dx);
@@ -137,6 +156,7 @@ typedef struct {
     const tt_conv_kernels *conv;
     const tt_pool_kernels *pool;
     const tt_norm_kernels *norm;
+    const tt_batch_norm_kernels *batch_norm;
     const tt_softmax_kernels *softmax;
     const tt_optimizer_kernels *optimizer;
 } tt_vector_kernels;

@@ -9,29 +9,6 @@
 
 /* ---- panels ---- */
 
-static void pack_group(const int8_t *const rows[4], size_t width, size_t interleave, int8_t *restrict out)
-{
-    const int8_t *restrict r0 = rows[0], *restrict r1 = rows[1];
-    const int8_t *restrict r2 = rows[2], *restrict r3 = rows[3];
-    if (interleave == 4) {
-        for (size_t j = 0; j < width; j++) {
-            out[4 * j] = r0[j];
-            out[4 * j + 1] = r1[j];
-            out[4 * j + 2] = r2[j];
-            out[4 * j + 3] = r3[j];
-        }
-    } else if (interleave == 2) {
-        for (size_t j = 0; j < width; j++) {
-            out[2 * j] = r0[j];
-            out[2 * j + 1] = r1[j];
-            out[2 * (width + j)] = r2[j];
-            out[2 * (width + j) + 1] = r3[j];
-        }
-    } else {
-        for (size_t t = 0; t < 4; t++) memcpy(out + t * width, rows[t], width);
-    }
-}
-
 typedef struct {
     const tt_int8_kernels *kernels;
     size_t k, n;
@@ -42,15 +19,10 @@ typedef struct {
 static void pack_panel(void *context, size_t index, int worker)
 {
     (void)worker;
-    static const int8_t zeros[TT_INT8_MOST_COLUMNS];
     const pack_job *job = context;
-    size_t nr = job->kernels->nr, first = index * nr, width = tt_min(nr, job->n - first);
-    int8_t *out = job->panels + first * tt_depth_int8(job->k);
-    for (size_t k = 0; k < job->k; k += 4, out += 4 * width) {
-        const int8_t *rows[4];
-        for (size_t t = 0; t < 4; t++) rows[t] = k + t < job->k ? job->w + (k + t) * job->n + first : zeros;
-        pack_group(rows, width, job->kernels->interleave, out);
-    }
+    size_t nr = job->kernels->nr, first = index * nr;
+    job->kernels->pack(job->k, tt_min(nr, job->n - first), job->w + first, job->n,
+                       job->panels + first * tt_depth_int8(job->k));
 }
 
 void tt_pack_panels_int8(size_t k, size_t n, const int8_t *w, int8_t *panels)
@@ -81,10 +53,10 @@ size_t tt_layer_bytes_int8(size_t depth, size_t n, size_t groups)
     return sums_offset(depth, n, groups) + n * groups * sizeof(int32_t) + TT_INT8_SLACK;
 }
 
-void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const int8_t *w, uint8_t *packed)
+void tt_store_sums_int8(size_t depth, size_t k, size_t n, size_t groups, size_t group, const int8_t *w,
+                        uint8_t *packed)
 {
-    size_t depth = tt_depth_int8(k), offset = sums_offset(depth, n, groups);
-    tt_pack_panels_int8(k, n, w, (int8_t *)packed + group * depth * n);
+    size_t offset = sums_offset(depth, n, groups);
     for (size_t j = 0; j < n; j++) {
         int32_t sum = 0;
         for (size_t d = 0; d < k; d++) sum += w[d * n + j];
@@ -92,14 +64,21 @@ void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const i
     }
 }
 
+void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const int8_t *w, uint8_t *packed)
+{
+    size_t depth = tt_depth_int8(k);
+    tt_pack_panels_int8(k, n, w, (int8_t *)packed + group * depth * n);
+    tt_store_sums_int8(depth, k, n, groups, group, w, packed);
+}
+
 size_t tt_packed_bytes_int8(size_t k, size_t n) { return tt_layer_bytes_int8(tt_depth_int8(k), n, 1); }
 
 /* ---- results ---- */
 
-int tt_shift_int8(const tt_int8_kernels *kernels, int is_signed)
+int tt_shift_int8(tt_int8_operand type, int is_signed)
 {
-    if (kernels->a_type == TT_A_UINT8) return is_signed ? 128 : 0;
-    if (kernels->a_type == TT_A_INT8) return is_signed ? 0 : -128;
+    if (type == TT_A_UINT8) return is_signed ? 128 : 0;
+    if (type == TT_A_INT8) return is_signed ? 0 : -128;
     return 0;
 }
 
@@ -122,9 +101,9 @@ void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, 
         kernels->to_bytes(m, n, pooled, sums, sum_stride, how, (uint8_t *)y + at, y_stride);
 }
 
-tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantized x, const uint8_t *packed,
-                               const float *w_scale, const float *bias, const tt_result *result,
-                               tt_finish_int8 *finish)
+tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, float x_scale, int x_zero_point,
+                               const uint8_t *packed, const float *w_scale, const float *bias,
+                               const tt_result *result, tt_finish_int8 *finish)
 {
     size_t stride = tt_round_up(n, TT_INT8_MOST_COLUMNS), all = stride * groups;
     int32_t *start = tt_scratch_acquire(4 * all * sizeof(float));
@@ -140,9 +119,8 @@ tt_status tt_begin_finish_int8(size_t depth, size_t n, size_t groups, tt_quantiz
         for (size_t j = n; j < stride; j++) scale[group * stride + j] = w_scale[group * n];
         if (bias) memcpy(real_bias + group * stride, bias + group * n, n * sizeof *bias);
     }
-    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8, x.is_signed);
     float out_scale = result->type == TT_FLOAT32 ? 0.0f : result->scale;
-    if (!tt_kernels()->quantize->prepare(all, x.scale, out_scale, zero_point, real_bias, start, scale,
+    if (!tt_kernels()->quantize->prepare(all, x_scale, out_scale, x_zero_point, real_bias, start, scale,
                                          multiplier)) {
         tt_scratch_release(start);
         return TT_BAD_VALUE;
@@ -192,38 +170,41 @@ static const char *rows_of(const matmul_job *job, size_t first, size_t count, in
     return block;
 }
 
-static void finish_tile(const matmul_job *job, size_t i, size_t j, size_t m, size_t n, const int32_t *sums)
+/* m rows of results by one panel of n columns, from row i and column j on. */
+static void multiply_tiles(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m, size_t n)
 {
-    size_t at = i * job->n + j, nr = job->kernels->nr;
-    if (!job->finish) {
-        int32_t *c = (int32_t *)job->y + at;
-        for (size_t t = 0; t < m; t++) memcpy(c + t * job->n, sums + t * nr, n * sizeof *c);
-        return;
+    size_t at = i * job->n + j, nr = job->kernels->nr, no_offset = 0;
+    int32_t sums[TT_INT8_MOST_SUMS], *c = job->y;
+    int in_place = !job->finish && n == nr; /* a tile writes whole panels */
+    int32_t *acc = in_place ? c + at : sums;
+    size_t stride = in_place ? job->n : nr, each = tt_even_rows(m, job->kernels->mr);
+    for (size_t t = 0; t < m; t += each)
+        job->kernels->tile(tt_min(each, m - t), rows + t, &no_offset, 1, job->depth / 4,
+                           job->panels + j * job->depth, n, job->start + j, acc + t * stride, stride);
+    if (job->finish) {
+        tt_requantization how = tt_columns_from(&job->finish->how, j);
+        tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
+    } else if (!in_place) {
+        for (size_t t = 0; t < m; t++) memcpy(c + at + t * job->n, sums + t * nr, n * sizeof *c);
     }
-    tt_requantization how = tt_columns_from(&job->finish->how, j);
-    tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
 }
 
 static void multiply_block(void *context, size_t index, int worker)
 {
     const matmul_job *job = context;
-    size_t mr = job->kernels->mr, nr = job->kernels->nr, no_offset = 0;
+    size_t nr = job->kernels->nr;
     size_t first = index % job->row_tasks * job->mc, count = tt_min(job->mc, job->m - first);
     size_t column = index / job->row_tasks * job->columns_each;
     size_t end = tt_min(column + job->columns_each, job->n);
-    size_t rows_each = tt_div_up(count, tt_div_up(count, mr)); /* 7 and 6 rows rather than 10 and 3 */
+    size_t rows_each = tt_even_rows(count, TT_INT8_TILES * job->kernels->mr);
     const char *a = rows_of(job, first, count, worker);
-    int32_t sums[TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS];
 
     for (size_t j = column; j < end; j += nr) {
-        size_t n = tt_min(nr, end - j);
         for (size_t i = 0; i < count; i += rows_each) {
             size_t m = tt_min(rows_each, count - i);
-            const char *rows[TT_INT8_MOST_ROWS];
+            const char *rows[TT_INT8_TILES * TT_INT8_MOST_ROWS];
             for (size_t t = 0; t < m; t++) rows[t] = a + (i + t) * job->row_bytes;
-            job->kernels->tile(m, rows, &no_offset, 1, job->depth / 4, job->panels + j * job->depth, n,
-                               job->start + j, sums);
-            finish_tile(job, first + i, j, m, n, sums);
+            multiply_tiles(job, rows, first + i, j, m, tt_min(nr, end - j));
         }
     }
 }
@@ -245,7 +226,7 @@ static tt_status multiply(matmul_job *job)
     job->columns_each = tt_round_up(tt_div_up(job->n, column_tasks), kernels->nr);
     column_tasks = tt_div_up(job->n, job->columns_each);
 
-    int same_type = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels, job->is_signed) == 0;
+    int same_type = kernels->a_type != TT_A_INT16 && tt_shift_int8(kernels->a_type, job->is_signed) == 0;
     if (!same_type || job->k % 4) {
         job->converted = tt_scratch_acquire((size_t)workers * job->mc * job->row_bytes);
         if (!job->converted) return TT_OUT_OF_MEMORY;
@@ -272,8 +253,9 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
                          const float *w_scale, const float *bias, tt_result result)
 {
     tt_finish_int8 finish;
-    tt_status status =
-        tt_begin_finish_int8(tt_depth_int8(k), n, 1, x, packed, w_scale, bias, &result, &finish);
+    int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8->a_type, x.is_signed);
+    tt_status status = tt_begin_finish_int8(tt_depth_int8(k), n, 1, x.scale, zero_point, packed, w_scale, bias,
+                                            &result, &finish);
     if (status != TT_OK) return status;
     matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
                       .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start,
@@ -283,20 +265,31 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
     return status;
 }
 
+/* start -= shift times the sum of each column: the product of a row of ones, for levels that take bytes. */
+static void subtract_columns(int shift, size_t depth, size_t n, const int8_t *panels, char *ones, int32_t *start)
+{
+    const tt_int8_kernels *kernels = tt_kernels()->int8;
+    size_t no_offset = 0;
+    const char *row = memset(ones, 1, depth);
+    for (size_t j = 0; j < n; j += kernels->nr)
+        kernels->tile(1, &row, &no_offset, 1, depth / 4, panels + j * depth, tt_min(kernels->nr, n - j), start + j,
+                      start + j, kernels->nr);
+    for (size_t j = 0; j < n; j++) start[j] *= -shift;
+}
+
 tt_status tt_matmul_int8(size_t m, size_t n, size_t k, const uint8_t *a, int a_is_signed, const int8_t *b,
                          int32_t *c)
 {
     const tt_int8_kernels *kernels = tt_kernels()->int8;
     size_t panel_bytes = tt_round_up(tt_depth_int8(k) * n + TT_INT8_SLACK, 64);
     size_t columns = tt_round_up(n, TT_INT8_MOST_COLUMNS);
-    int8_t *panels = tt_scratch_acquire(panel_bytes + columns * sizeof(int32_t));
+    int8_t *panels = tt_scratch_acquire(panel_bytes + columns * sizeof(int32_t) + tt_depth_int8(k));
     if (!panels) return TT_OUT_OF_MEMORY;
     int32_t *start = (int32_t *)(void *)(panels + panel_bytes);
-    int shift = tt_shift_int8(kernels, a_is_signed);
-    memset(start, 0, columns * sizeof *start);
-    for (size_t d = 0; shift && d < k; d++)
-        for (size_t j = 0; j < n; j++) start[j] -= shift * b[d * n + j];
     tt_pack_panels_int8(k, n, b, panels);
+    memset(start, 0, columns * sizeof *start);
+    int shift = tt_shift_int8(kernels->a_type, a_is_signed);
+    if (shift) subtract_columns(shift, tt_depth_int8(k), n, panels, (char *)(start + columns), start);
     matmul_job job = {.m = m, .n = n, .k = k, .a = a, .is_signed = a_is_signed, .panels = panels,
                       .start = start, .y = c};
     tt_status status = multiply(&job);

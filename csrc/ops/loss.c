@@ -53,9 +53,8 @@ static void backward_rows(void *context, size_t first, size_t end, int worker)
     (void)worker;
     const loss_job *job = context;
     const tt_cross_entropy *entropy = job->entropy;
-    const tt_vector_kernels *vector = tt_kernels()->vector;
     size_t classes = entropy->classes;
-    float smoothing = (float)entropy->label_smoothing;
+    float smoothing = (float)entropy->label_smoothing, scale = job->scale;
     for (size_t i = first; i < end; i++) {
         int64_t target = entropy->targets[i];
         float *dlogits = job->dlogits + i * classes;
@@ -63,9 +62,9 @@ static void backward_rows(void *context, size_t first, size_t end, int worker)
             memset(dlogits, 0, classes * sizeof *dlogits);
             continue;
         }
-        vector->softmax->softmax(entropy->logits + i * classes, classes, dlogits);
-        dlogits[target] -= 1 - smoothing;
-        vector->norm->normalize(dlogits, classes, smoothing / (float)classes, job->scale, 0.0f, dlogits);
+        float shift = -scale * smoothing / (float)classes;
+        tt_kernels()->vector->softmax->softmax(entropy->logits + i * classes, classes, scale, shift, dlogits);
+        dlogits[target] -= scale * (1 - smoothing);
     }
 }
 

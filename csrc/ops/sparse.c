@@ -10,9 +10,12 @@
 
 enum {
     PANEL = TT_SPARSE_PANEL,
-    WIDEST_VECTOR = 16, /* fewer columns than PANEL are padded to a multiple of this */
+    WIDEST_VECTOR = 16, /* fewer columns than a panel has are padded to a multiple of this */
     FEWEST_COLUMNS = 4, /* below, column by column */
     ROWS_IN_L2 = 1024,  /* so many sums are 256 KiB: they stay in L2 while x passes by in blocks of depth */
+    LOADING_AGAIN = 8,  /* times as much work must there be to split rows: each part loads the panel for itself */
+    FLOATS_IN_L2 = 128 << 10,   /* a panel this large, 512 KiB, leaves half of L2 */
+    COLUMNS_IN_PLACE = 8 * PANEL, /* long stretches of a row of x that is read where it is */
 };
 
 double tt_sparse_elements(const tt_sparse_matrix *w)
@@ -82,6 +85,7 @@ typedef struct {
     const tt_sparse_matrix *w;
     size_t rows_each, row_tasks; /* one task computes so many rows of one panel */
     size_t n;                    /* columns of x, or rows of it for sparse_linear */
+    size_t columns_each;         /* of a panel */
     const float *x;
     float *out;
     const float *bias;
@@ -109,22 +113,33 @@ static void load_rows(const void *source, size_t k, size_t kc, size_t column, si
     job->product.kernels->transpose(n, kc, job->x + column * job->w->k + k, job->w->k, panel, stride, stride);
 }
 
+/* result (rows, n) -> out (n, rows), some of its rows at a time: each is then written from left to right, and a line of
+ * the cache is complete before others push it out. Rows of out are often a power of two apart. */
+static void store_transposed(const sparse_job *job, size_t rows, size_t n, const float *result, float *out)
+{
+    size_t m = job->w->m;
+    for (size_t j = 0; j < n; j += WIDEST_VECTOR)
+        job->product.kernels->transpose(rows, tt_min(WIDEST_VECTOR, n - j), result + j, job->product.stride,
+                                        out + j * m, m, rows);
+}
+
 static void run_panel(void *context, size_t index, int worker)
 {
     const sparse_job *job = context;
-    size_t column = index / job->row_tasks * PANEL, n = tt_min(PANEL, job->n - column), stride = job->product.stride;
+    size_t column = index / job->row_tasks * job->columns_each, n = tt_min(job->columns_each, job->n - column);
     size_t m = job->w->m, row = index % job->row_tasks * job->rows_each, rows = tt_min(job->rows_each, m - row);
+    size_t stride = job->product.stride;
     float *panel = job->scratch + (size_t)worker * job->worker_floats, *sums = panel + job->panel_floats;
     if (job->is_linear) {
         tt_sparse_multiply_panel(&job->product, row, rows, column, n, panel, sums, sums, stride);
         if (job->bias || job->activation)
             job->vector->bias_activation(sums, stride, rows, n, job->bias ? job->bias + row : NULL, NULL,
                                          job->activation);
-        job->product.kernels->transpose(rows, n, sums, stride, job->out + column * m + row, m, rows);
+        store_transposed(job, rows, n, sums, job->out + column * m + row);
         return;
     }
     float *c = job->out + row * job->n + column;
-    if (job->in_place && n == PANEL) {
+    if (job->in_place) {
         tt_block_rows w = blocks_of(job->w, row, rows);
         job->product.kernels->multiply(&w, job->x + column, job->n, n, c, job->n);
     } else {
@@ -179,23 +194,36 @@ static void split_work(sparse_job *job, int workers, size_t panels, size_t most_
     job->row_tasks = tt_div_up(job->w->m, job->rows_each);
 }
 
-/* Whether the elements of w meet each element of x often enough to pay for copying it; found by measuring. */
-static int packing_pays(const tt_sparse_matrix *w)
-{
-    return tt_sparse_elements(w) >= 8.0 * (double)w->r * (double)w->k;
-}
-
-static tt_status run_panels(sparse_job *job, int workers)
+/* Blocks read x where it is unless each element of x is met often enough to pay for copying it; the number was
+ * found by measuring. Rows that end within a vector are always copied: the kernels read whole ones. */
+static int reads_in_place(const sparse_job *job)
 {
     const tt_sparse_matrix *w = job->w;
-    int is_sliced = w->r == 1;
-    size_t panels = tt_div_up(job->n, PANEL);
+    int meets_few = tt_sparse_elements(w) < 4.0 * (double)w->r * (double)w->k;
+    return meets_few && w->r > 1 && !job->is_linear && job->n % WIDEST_VECTOR == 0;
+}
+
+/* Single elements keep a block of depth of a panel in L1. Blocks keep all of it in L2, and where two panels fit,
+ * they read w half as often. */
+static size_t panel_columns(const sparse_job *job)
+{
+    if (job->in_place) return COLUMNS_IN_PLACE;
+    return job->w->r > 1 && job->w->k * 2 * PANEL <= FLOATS_IN_L2 ? 2 * PANEL : PANEL;
+}
+
+static tt_status run_panels(sparse_job *job, double operations)
+{
+    const tt_sparse_matrix *w = job->w;
+    int is_sliced = w->r == 1, workers = tt_workers_for(operations);
+    job->in_place = reads_in_place(job);
+    job->columns_each = panel_columns(job);
+    size_t panels = tt_div_up(job->n, job->columns_each);
+    if (!is_sliced && panels < (size_t)workers) workers = tt_workers_for(operations / LOADING_AGAIN);
     job->product.load = job->is_linear ? load_rows : load_columns;
     job->product.x = job;
-    job->product.stride = tt_min(PANEL, tt_round_up(job->n, WIDEST_VECTOR));
-    job->in_place = !job->is_linear && !is_sliced && !packing_pays(w);
+    job->product.stride = tt_min(job->columns_each, tt_round_up(job->n, WIDEST_VECTOR));
     split_work(job, workers, panels, is_sliced ? ROWS_IN_L2 : w->m);
-    job->panel_floats = tt_sparse_panel_floats(&job->product);
+    job->panel_floats = job->in_place ? 0 : tt_sparse_panel_floats(&job->product);
     job->worker_floats = job->panel_floats;
     if (is_sliced || job->is_linear) job->worker_floats += job->rows_each * job->product.stride;
     job->scratch = tt_scratch_acquire((size_t)workers * job->worker_floats * sizeof(float));
@@ -211,8 +239,9 @@ static tt_status run(sparse_job *job, size_t fewest_columns)
     if (w->m == 0 || job->n == 0) return TT_OK;
     job->product = tt_sparse_product_of(w);
     job->vector = tt_kernels()->vector;
-    int workers = tt_workers_for(2 * tt_sparse_elements(w) * (double)job->n);
-    if (job->n >= fewest_columns) return run_panels(job, workers);
+    double operations = 2 * tt_sparse_elements(w) * (double)job->n;
+    if (job->n >= fewest_columns) return run_panels(job, operations);
+    int workers = tt_workers_for(operations);
     split_work(job, workers, job->n, w->m);
     tt_parallel_for(workers, job->n * job->row_tasks, run_column, job);
     return TT_OK;

@@ -55,9 +55,9 @@ static PyObject *cross_entropy_backward(PyObject *module, PyObject *const *value
     PyArrayObject *logits, *dlogits;
     tt_cross_entropy entropy;
     double dy;
-    if (tt_args_begin(&args, "cross_entropy_backward", values, count, 5) < 0 ||
+    if (tt_args_begin(&args, "cross_entropy_backward", values, count, 6) < 0 ||
         tt_next_double(&args, "dy", &dy) < 0 || next_cross_entropy(&args, &logits, &entropy) < 0 ||
-        !(dlogits = tt_new_like(logits)))
+        !(dlogits = tt_next_output_like(&args, logits, NULL)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     tt_cross_entropy_backward_f32(&entropy, dy, TT_F32(dlogits));

@@ -15,6 +15,18 @@ static int next_feature_vector(tt_args *args, const char *name, PyArrayObject *x
     return *vector ? tt_expect_size(args, name, "elements", TT_DIM(*vector, 0), last_dim(x)) : 0;
 }
 
+/* The last argument: where to write, which may be x or dy but shares nothing with the vectors (NULL: none). */
+static PyArrayObject *next_output(tt_args *args, PyArrayObject *x, PyArrayObject *dy, PyArrayObject *weight,
+                                  PyArrayObject *bias)
+{
+    PyArrayObject *out = tt_next_output_like(args, x, dy);
+    if (!out || ((!weight || tt_expect_apart(args, out, weight) == 0) &&
+                 (!bias || tt_expect_apart(args, out, bias) == 0)))
+        return out;
+    Py_DECREF(out);
+    return NULL;
+}
+
 /* ---- layer norm and RMS norm ---- */
 
 static PyObject *layer_norm(PyObject *module, PyObject *const *values, Py_ssize_t count)
@@ -23,10 +35,10 @@ static PyObject *layer_norm(PyObject *module, PyObject *const *values, Py_ssize_
     tt_args args;
     PyArrayObject *x, *weight, *bias, *y;
     double eps;
-    if (tt_args_begin(&args, "layer_norm", values, count, 4) < 0 ||
+    if (tt_args_begin(&args, "layer_norm", values, count, 5) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
         next_feature_vector(&args, "weight", x, &weight) < 0 || next_feature_vector(&args, "bias", x, &bias) < 0 ||
-        tt_next_double(&args, "eps", &eps) < 0 || !(y = tt_new_like(x)))
+        tt_next_double(&args, "eps", &eps) < 0 || !(y = next_output(&args, x, NULL, weight, bias)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     tt_layer_norm_f32(tt_rows_of_array(x), last_dim(x), TT_F32(x), TT_F32_OR_NULL(weight), TT_F32_OR_NULL(bias),
@@ -41,10 +53,10 @@ static PyObject *rms_norm(PyObject *module, PyObject *const *values, Py_ssize_t 
     tt_args args;
     PyArrayObject *x, *weight, *y;
     double eps;
-    if (tt_args_begin(&args, "rms_norm", values, count, 3) < 0 ||
+    if (tt_args_begin(&args, "rms_norm", values, count, 4) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
         next_feature_vector(&args, "weight", x, &weight) < 0 || tt_next_double(&args, "eps", &eps) < 0 ||
-        !(y = tt_new_like(x)))
+        !(y = next_output(&args, x, NULL, weight, NULL)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     tt_rms_norm_f32(tt_rows_of_array(x), last_dim(x), TT_F32(x), TT_F32_OR_NULL(weight), (float)eps, TT_F32(y));
@@ -52,7 +64,7 @@ static PyObject *rms_norm(PyObject *module, PyObject *const *values, Py_ssize_t 
     return (PyObject *)y;
 }
 
-/* dy, x, weight, eps: the arguments of both gradients */
+/* dy, x, weight, eps, out: the arguments of both gradients */
 typedef struct {
     PyArrayObject *dy, *x, *weight;
     double eps;
@@ -64,12 +76,12 @@ static int begin_row_gradient(const char *function, PyObject *const *values, Py_
 {
     tt_args args;
     *g = (row_gradient){0};
-    if (tt_args_begin(&args, function, values, count, 4) < 0 ||
+    if (tt_args_begin(&args, function, values, count, 5) < 0 ||
         !(g->dy = tt_next_array(&args, "dy", NPY_FLOAT32, 1, -1)) ||
         !(g->x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || tt_expect_like(&args, "dy", g->dy, g->x) < 0 ||
         next_feature_vector(&args, "weight", g->x, &g->weight) < 0 || tt_next_double(&args, "eps", &g->eps) < 0)
         return -1;
-    if (!(g->dx = tt_new_like(g->x)) || (g->weight && !(g->dweight = new_vector(last_dim(g->x)))) ||
+    if (!(g->dx = next_output(&args, g->x, g->dy, g->weight, NULL)) || (g->weight && !(g->dweight = new_vector(last_dim(g->x)))) ||
         (wants_dbias && !(g->dbias = new_vector(last_dim(g->x))))) {
         Py_XDECREF(g->dx);
         Py_XDECREF(g->dweight);
@@ -150,7 +162,7 @@ static PyObject *batch_norm2d(PyObject *module, PyObject *const *values, Py_ssiz
     tt_args args;
     PyArrayObject *x, *weight, *bias, *mean, *var, *y;
     tt_batch_norm2d norm = {0};
-    if (tt_args_begin(&args, "batch_norm2d", values, count, 8) < 0 ||
+    if (tt_args_begin(&args, "batch_norm2d", values, count, 9) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) ||
         !(weight = next_channel_vector(&args, "weight", x)) || !(bias = next_channel_vector(&args, "bias", x)) ||
         !(mean = next_channel_vector(&args, "running_mean", x)) ||
@@ -168,12 +180,20 @@ static PyObject *batch_norm2d(PyObject *module, PyObject *const *values, Py_ssiz
     if (check_count(&args, &norm) < 0 ||
         (norm.training && (check_writable(&args, "running_mean", mean) < 0 ||
                            check_writable(&args, "running_var", var) < 0)) ||
-        !(y = tt_new_like(x)))
+        !(y = next_output(&args, x, NULL, weight, bias)))
         return NULL;
+    if (tt_expect_apart(&args, y, mean) < 0 || tt_expect_apart(&args, y, var) < 0) {
+        Py_DECREF(y);
+        return NULL;
+    }
+    tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    tt_batch_norm2d_f32(&norm, TT_F32(x), TT_F32(y));
+    status = tt_batch_norm2d_f32(&norm, TT_F32(x), TT_F32(y));
     Py_END_ALLOW_THREADS
-    return (PyObject *)y;
+    if (status == TT_OK) return (PyObject *)y;
+    tt_raise("batch_norm2d", status);
+    Py_DECREF(y);
+    return NULL;
 }
 
 static PyObject *batch_norm2d_backward(PyObject *module, PyObject *const *values, Py_ssize_t count)
@@ -182,7 +202,7 @@ static PyObject *batch_norm2d_backward(PyObject *module, PyObject *const *values
     tt_args args;
     PyArrayObject *dy, *x, *weight, *mean, *var, *dx, *dweight, *dbias;
     tt_batch_norm2d norm = {0};
-    if (tt_args_begin(&args, "batch_norm2d_backward", values, count, 7) < 0 ||
+    if (tt_args_begin(&args, "batch_norm2d_backward", values, count, 8) < 0 ||
         !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 4, 4)) ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 4, 4)) || tt_expect_like(&args, "dy", dy, x) < 0 ||
         !(weight = next_channel_vector(&args, "weight", x)) ||
@@ -197,19 +217,25 @@ static PyObject *batch_norm2d_backward(PyObject *module, PyObject *const *values
     norm.running_mean = TT_F32(mean);
     norm.running_var = TT_F32(var);
     if (check_count(&args, &norm) < 0) return NULL;
-    dx = tt_new_like(x);
+    if (!(dx = next_output(&args, x, dy, weight, NULL))) return NULL;
     dweight = new_vector(norm.channels);
     dbias = new_vector(norm.channels);
-    if (!dx || !dweight || !dbias) {
-        Py_XDECREF(dx);
+    if (!dweight || !dbias || tt_expect_apart(&args, dx, mean) < 0 || tt_expect_apart(&args, dx, var) < 0) {
+        Py_DECREF(dx);
         Py_XDECREF(dweight);
         Py_XDECREF(dbias);
         return NULL;
     }
+    tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    tt_batch_norm2d_backward_f32(&norm, TT_F32(dy), TT_F32(x), TT_F32(dx), TT_F32(dweight), TT_F32(dbias));
+    status = tt_batch_norm2d_backward_f32(&norm, TT_F32(dy), TT_F32(x), TT_F32(dx), TT_F32(dweight), TT_F32(dbias));
     Py_END_ALLOW_THREADS
-    return Py_BuildValue("NNN", dx, dweight, dbias);
+    if (status == TT_OK) return Py_BuildValue("NNN", dx, dweight, dbias);
+    tt_raise("batch_norm2d_backward", status);
+    Py_DECREF(dx);
+    Py_DECREF(dweight);
+    Py_DECREF(dbias);
+    return NULL;
 }
 
 static PyMethodDef methods[] = {

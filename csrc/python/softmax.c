@@ -7,8 +7,8 @@ static PyObject *forward(const char *function, forward_function *softmax, PyObje
 {
     tt_args args;
     PyArrayObject *x, *y;
-    if (tt_args_begin(&args, function, values, count, 1) < 0 ||
-        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(y = tt_new_like(x)))
+    if (tt_args_begin(&args, function, values, count, 2) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(y = tt_next_output_like(&args, x, NULL)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     softmax(tt_rows_of_array(x), TT_DIM(x, PyArray_NDIM(x) - 1), TT_F32(x), TT_F32(y));
@@ -20,10 +20,10 @@ static PyObject *backward(const char *function, backward_function *softmax, PyOb
 {
     tt_args args;
     PyArrayObject *dy, *y, *dx;
-    if (tt_args_begin(&args, function, values, count, 2) < 0 ||
+    if (tt_args_begin(&args, function, values, count, 3) < 0 ||
         !(dy = tt_next_array(&args, "dy", NPY_FLOAT32, 1, -1)) ||
         !(y = tt_next_array(&args, "y", NPY_FLOAT32, 1, -1)) || tt_expect_like(&args, "dy", dy, y) < 0 ||
-        !(dx = tt_new_like(y)))
+        !(dx = tt_next_output_like(&args, y, dy)))
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     softmax(tt_rows_of_array(y), TT_DIM(y, PyArray_NDIM(y) - 1), TT_F32(dy), TT_F32(y), TT_F32(dx));

@@ -89,6 +89,8 @@ def convolutions(draw):
         for k, d, p in zip(kernel, dilation, padding, strict=True)
     ]
     channels, outputs = groups * draw(st.integers(1, 5)), groups * draw(st.integers(1, 9))
+    if draw(st.integers(0, 3)) == 0:  # depthwise
+        groups = channels = outputs = draw(st.integers(1, 70))
     x = integers(draw(st.sampled_from([np.uint8, np.int8])), draw(st.integers(0, 2)), channels, *spatial)
     w = integers(np.int8, outputs, channels // groups, *kernel, seed=1)
     return x, w, dict(stride=stride, padding=padding, dilation=dilation, groups=groups)

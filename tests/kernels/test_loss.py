@@ -36,6 +36,34 @@ def test_cross_entropy_is_the_reference(rows, classes, smoothing, ignored, dtype
     )
 
 
+@pytest.mark.parametrize("classes", [2, 10, 100, 3000])
+def test_it_is_close_to_float64(classes):
+    logits, targets = 20 * randn(9, classes), np.arange(9) % classes
+    exact = reference.cross_entropy(logits.astype(np.float64), targets)
+    assert abs(kernels.cross_entropy(logits, targets) - exact) <= 1e-6 * max(1, exact)
+
+
+def test_the_gradient_is_written_where_it_is_told():
+    logits, targets = randn(6, 40), np.arange(6)
+    expected = kernels.cross_entropy_backward(1.0, logits, targets)
+    out = np.full_like(logits, np.nan)
+    assert kernels.cross_entropy_backward(1.0, logits, targets, out=out) is out and (out == expected).all()
+    assert kernels.cross_entropy_backward(1.0, logits, list(targets), out=out) is out
+    assert (out == expected).all()
+    assert kernels.cross_entropy_backward(1.0, logits, targets, out=logits) is logits
+    assert (logits == expected).all()
+    with pytest.raises(ValueError, match="out must have the shape of the result"):
+        kernels.cross_entropy_backward(1.0, logits, targets, out=np.empty(3, np.float32))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nan_and_inf_reach_the_loss(bad):
+    logits = randn(3, 4)
+    logits[1, 2] = bad
+    assert math.isnan(kernels.cross_entropy(logits, [0, 1, 2]))
+    assert np.isnan(kernels.cross_entropy_backward(1.0, logits, np.array([0, 1, 2]))[1]).all()
+
+
 def test_a_certain_answer_costs_nothing_and_an_impossible_one_infinity():
     logits = np.array([[0, -np.inf]], np.float32)
     assert kernels.cross_entropy(logits, [0]) == 0

@@ -71,6 +71,67 @@ def test_batch_norm2d_is_the_reference(shape, training):
     assert_close(var, exact_var)
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 2, 36, 40)])
+@pytest.mark.parametrize("training", [True, False])
+def test_out_of_batch_norm2d_is_written_and_may_be_an_input(shape, training):
+    x, dy, channels = randn(*shape), randn(*shape, seed=1), shape[1]
+    weight, bias, mean, var = (
+        randn(channels),
+        randn(channels),
+        np.zeros(channels, "f"),
+        np.ones(channels, "f"),
+    )
+
+    def forward(x, **options):
+        return kernels.batch_norm2d(x, weight, bias, mean.copy(), var.copy(), training=training, **options)
+
+    def backward(dy, x, **options):
+        return kernels.batch_norm2d_backward(dy, x, weight, mean, var, training=training, **options)
+
+    y, gradients = forward(x), backward(dy, x)
+    out = np.full_like(x, np.nan)
+    assert forward(x, out=out) is out and (out == y).all()
+    assert backward(dy, x, out=out)[0] is out
+    for inputs in ((dy.copy(), x), (dy, x.copy())):
+        mine = inputs[0] if inputs[0] is not dy else inputs[1]
+        again = backward(*inputs, out=mine)
+        assert again[0] is mine
+        assert all((a == b).all() for a, b in zip(again, gradients, strict=True))
+    assert (forward(x.astype(int), out=out) == forward(x.astype(int))).all()
+
+
+def test_batch_norm2d_of_many_values_keeps_its_accuracy():
+    x, dy = 100 + randn(40, 2, 19, 21), randn(40, 2, 19, 21, seed=1)
+    one, zero = np.ones(2, np.float32), np.zeros(2, np.float32)
+    expected = reference.batch_norm2d(*as_double(x, one, zero, zero, one), True, 0.1, 1e-5)
+    y = kernels.batch_norm2d(x, one, zero, zero.copy(), one.copy(), training=True)
+    assert_close(y, expected, atol=2e-5)
+    backward = reference.batch_norm2d_backward(*as_double(dy, x, one, zero, one), True, 1e-5)
+    assert_close(kernels.batch_norm2d_backward(dy, x, one, zero, one), backward, rtol=2e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(3, 40), (50, 33)])
+def test_out_of_row_norms_is_written_and_may_be_an_input(shape):
+    x, dy, weight, bias = randn(*shape), randn(*shape, seed=1), randn(shape[1]), randn(shape[1], seed=2)
+    for forward, backward, vectors in (
+        (kernels.layer_norm, kernels.layer_norm_backward, (weight, bias)),
+        (kernels.rms_norm, kernels.rms_norm_backward, (weight,)),
+    ):
+        y, gradients = forward(x, *vectors), backward(dy, x, weight)
+        out = np.full_like(x, np.nan)
+        assert forward(x, *vectors, out=out) is out and (out == y).all()
+        mine = x.copy()
+        assert (forward(mine, *vectors, out=mine) == y).all()
+        for inputs in ((dy.copy(), x), (dy, x.copy())):
+            mine = inputs[0] if inputs[0] is not dy else inputs[1]
+            again = backward(*inputs, weight, out=mine)
+            assert again[0] is mine
+            assert all((a == b).all() for a, b in zip(again, gradients, strict=True))
+        memory = np.concatenate([vectors[0], np.zeros((shape[0] - 1) * shape[1], np.float32)])
+        out = memory.reshape(shape)  # its first row is the weight
+        assert (forward(x, memory[: shape[1]], *vectors[1:], out=out) == y).all()
+
+
 def test_nan_stays_in_its_row():
     x = randn(3, 8)
     x[1, 2] = np.nan
@@ -92,6 +153,8 @@ MISTAKES = [
     (lambda: kernels.layer_norm(X, eps=-1.0), ValueError, "eps must be at least 0, got -1"),
     (lambda: kernels.layer_norm(X, eps=float("nan")), ValueError, "eps must be at least 0, got nan"),
     (lambda: kernels.layer_norm(X, eps="small"), TypeError, "eps must be a number"),
+    (lambda: kernels.layer_norm(X, out=V), ValueError, "out must have the shape of the result"),
+    (lambda: kernels.rms_norm(X, out=np.empty(X.shape)), TypeError, "out must be an array of float32"),
     (lambda: kernels.layer_norm(1.0), ValueError, "x is a single number"),
     (lambda: kernels.layer_norm_backward(X[0], X), ValueError, "dy must have the shape of x"),
     (lambda: kernels.rms_norm(X, V), ValueError, r"weight must have shape \(2,\)"),

@@ -37,6 +37,33 @@ def test_they_are_the_reference_along_every_axis(forward, backward, exact, exact
     )
 
 
+@pytest.mark.parametrize("length", [1, 10, 16, 17, 100, 2000])
+def test_log_softmax_and_softmax_are_close_to_float64(length):
+    x = 30 * randn(4, length)
+    for forward, _, exact, _ in PAIRS:
+        y = exact(x.astype(np.float64))
+        assert (np.abs(forward(x) - y) <= 1e-6 * np.maximum(1, np.abs(y))).all()
+
+
+@pytest.mark.parametrize("forward, backward, exact, exact_backward", PAIRS)
+def test_out_is_written_and_may_be_an_input(forward, backward, exact, exact_backward):
+    x, dy = randn(5, 40), randn(5, 40, seed=1)
+    for axis in (-1, 0):
+        y = forward(x, axis)
+        gradient = backward(dy, y, axis)
+        out = np.full_like(x, np.nan)
+        assert forward(x, axis, out=out) is out and (out == y).all()
+        assert backward(dy, y, axis, out=out) is out and (out == gradient).all()
+        mine = x.copy()
+        assert (forward(mine, axis, out=mine) == y).all()
+        mine = dy.copy()
+        assert (backward(mine, y, axis, out=mine) == gradient).all()
+        assert (backward(dy, y, axis, out=y) == gradient).all()
+    memory = np.concatenate([x.ravel(), np.zeros(3, np.float32)])
+    shifted = memory[3:].reshape(x.shape)
+    assert (forward(memory[:-3].reshape(x.shape), out=shifted) == forward(x)).all()
+
+
 @pytest.mark.parametrize("length", [1, 3, 16, 1000, 5003])
 def test_rows_sum_to_one(length):
     y = kernels.softmax(20 * randn(3, length))
@@ -64,3 +91,5 @@ def test_mistakes_are_explained():
         kernels.softmax(1.0)
     with pytest.raises(ValueError, match=r"dy  \(3, 2\)\n  y   \(2, 3\)"):
         kernels.softmax_backward(randn(3, 2), randn(2, 3))
+    with pytest.raises(ValueError, match="softmax: out must have the shape of the result"):
+        kernels.softmax(randn(2, 3), out=np.empty((3, 2), np.float32))

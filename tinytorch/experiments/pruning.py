@@ -25,6 +25,7 @@ SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 BLOCKS = {1: "single weights", 4: "4×1 blocks"}
 SHOWN = 0.95  # the sparsity of the summary and the pictures
 TRAINING_SHARE = {"MLP": 0.3, "CNN": 0.4}  # of the time that the experiment takes
+DENSE_BELOW = 0.5  # layers that keep more than half of their weights stay dense: they are the small ones
 LAYER, COLUMNS = 1024, 256  # the single layer that is raced: LAYER × LAYER, times COLUMNS samples
 
 
@@ -235,7 +236,8 @@ def _network(
         ],
         note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights "
         "over those left. Bytes: float32 parameters over what the sparse network holds, indices included. "
-        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed.",
+        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed; layers "
+        "that keep more than half of their weights are dense in both.",
     )
     dense_hits = np.concatenate([trained.float_correct(c) for c in classifiers])
     dense = optimize(classifiers[0].model)
@@ -253,7 +255,7 @@ def _network(
                 dense_hits, [_pruned_at_once(c, sparsity, block) for c in classifiers], classifiers, context
             )
             after = _loss(dense_hits, [models[sparsity] for models in tuned], classifiers, context)
-            sparse = sparsify(tuned[0][sparsity], block=block)
+            sparse = sparsify(tuned[0][sparsity], block=block, least_sparsity=DENSE_BELOW)
             race = context.race(partial(dense, images), partial(sparse, images), names=("dense", "sparse"))
             section.samples[f"{name}, {sparsity}, {label}"] = race
             by_parameters, by_bytes = _compression(tuned[0][sparsity], sparse)

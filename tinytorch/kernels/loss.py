@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import as_floats, as_int, as_number, check_axes, check_ndim, is_double
-from ._registry import _C, alternative
+from ._checks import as_floats, as_int, as_number, check_axes, check_ndim, copied_into, is_double
+from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = ["cross_entropy", "cross_entropy_backward"]
 
@@ -67,7 +67,8 @@ def cross_entropy(
     Returns
     -------
     float
-        In nats. NaN when no row counts, as in PyTorch.
+        In nats, within 1e-6 * max(1, abs(x)). NaN when no row counts, and where a row that counts
+        holds NaN or inf, as in PyTorch; a logit of -inf is a class of probability 0.
 
     Raises
     ------
@@ -77,6 +78,11 @@ def cross_entropy(
         When targets are not integers.
     """
     kernel = "cross_entropy"
+    if not replacements():
+        try:
+            return _C.cross_entropy(logits, targets, ignore_index, label_smoothing)
+        except REFUSED:
+            pass
     arguments = _checked(kernel, logits, targets, ignore_index, label_smoothing)
     other = alternative(kernel, is_double(arguments[0]), ())
     return float((other or _C.cross_entropy)(*arguments))
@@ -89,6 +95,7 @@ def cross_entropy_backward(
     *,
     ignore_index: int = -100,
     label_smoothing: float = 0.0,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The gradient of ``cross_entropy`` with respect to the logits.
 
@@ -98,6 +105,8 @@ def cross_entropy_backward(
         The gradient of the loss.
     logits, targets, ignore_index, label_smoothing
         What cross_entropy was given.
+    out : array, like logits, optional
+        Where to write the result; logits itself is allowed, other overlaps are copied.
 
     Returns
     -------
@@ -105,6 +114,11 @@ def cross_entropy_backward(
         dy * (softmax(logits) - wanted) / rows that count; 0 in the others.
     """
     kernel = "cross_entropy_backward"
+    if not replacements():
+        try:
+            return _C.cross_entropy_backward(dy, logits, targets, ignore_index, label_smoothing, out)
+        except REFUSED:
+            pass
     arguments = _checked(kernel, logits, targets, ignore_index, label_smoothing)
     try:
         dy = float(dy)
@@ -112,4 +126,5 @@ def cross_entropy_backward(
         raise TypeError(f"{kernel}: dy must be one number, the gradient of the loss") from None
     logits = arguments[0]
     other = alternative(kernel, is_double(logits), logits.shape)
-    return (other or _C.cross_entropy_backward)(dy, *arguments)
+    dlogits = other(dy, *arguments) if other else _C.cross_entropy_backward(dy, *arguments, None)
+    return dlogits if out is None else copied_into(kernel, out, dlogits)

@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import as_floats, as_number, check_ndim, check_vector, is_double, same_shapes
+from ._checks import (
+    as_floats,
+    as_number,
+    check_ndim,
+    check_vector,
+    copied_into,
+    is_double,
+    same_shapes,
+)
 from ._registry import _C, REFUSED, alternative, replacements
 
 __all__ = [
@@ -27,8 +35,18 @@ def _features(kernel: str, x: np.ndarray, **vectors: np.ndarray | None) -> int:
     return x.shape[-1]
 
 
+def _gradients(kernel: str, out: np.ndarray | None, gradients: tuple[Any, ...]) -> Any:
+    """A kernel's gradients, dx first, with dx where it was asked for."""
+    return gradients if out is None else (copied_into(kernel, out, gradients[0]), *gradients[1:])
+
+
 def layer_norm(
-    x: ArrayLike, weight: ArrayLike | None = None, bias: ArrayLike | None = None, eps: float = 1e-5
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Shift and scale the last axis to mean 0 and variance 1, then apply weight and bias.
 
@@ -38,16 +56,18 @@ def layer_norm(
     weight, bias : array, (D,), optional
     eps : float
         Added to the (biased) variance, so at least 0.
+    out : array, like x, optional
+        Where to write the result; x itself is allowed, other overlaps are copied.
 
     Returns
     -------
     array, like x
-        float32, or float64 when an input is float64.
+        float32, or float64 when an input is float64. A row that holds NaN or inf gives NaN.
 
     Raises
     ------
     ValueError
-        When weight or bias do not fit the last axis, or eps is negative.
+        When weight or bias do not fit the last axis, eps is negative, or out has another shape.
 
     Notes
     -----
@@ -56,17 +76,23 @@ def layer_norm(
     eps = as_number("layer_norm", "eps", eps, 0)
     if not replacements():
         try:
-            return _C.layer_norm(x, weight, bias, eps)
+            return _C.layer_norm(x, weight, bias, eps, out)
         except REFUSED:
             pass
     x, weight, bias = as_floats("layer_norm", ("weight", "bias"), x=x, weight=weight, bias=bias)
     _features("layer_norm", x, weight=weight, bias=bias)
     other = alternative("layer_norm", is_double(x), x.shape)
-    return (other or _C.layer_norm)(x, weight, bias, eps)
+    y = other(x, weight, bias, eps) if other else _C.layer_norm(x, weight, bias, eps, None)
+    return y if out is None else copied_into("layer_norm", out, y)
 
 
 def layer_norm_backward(
-    dy: ArrayLike, x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """The gradients of ``layer_norm``.
 
@@ -76,6 +102,8 @@ def layer_norm_backward(
         The gradient of the result, and what layer_norm was given.
     weight : array, (D,), optional
     eps : float
+    out : array, like x, optional
+        Where to write dx; dy or x itself is allowed.
 
     Returns
     -------
@@ -85,14 +113,22 @@ def layer_norm_backward(
     """
     kernel = "layer_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
+    if not replacements():
+        try:
+            return _C.layer_norm_backward(dy, x, weight, eps, out)
+        except REFUSED:
+            pass
     dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features, features)
-    return (other or _C.layer_norm_backward)(dy, x, weight, eps)
+    gradients = other(dy, x, weight, eps) if other else _C.layer_norm_backward(dy, x, weight, eps, None)
+    return _gradients(kernel, out, gradients)
 
 
-def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -> np.ndarray:
+def rms_norm(
+    x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5, *, out: np.ndarray | None = None
+) -> np.ndarray:
     """x / sqrt(mean(x^2) + eps) along the last axis, times weight.
 
     Parameters
@@ -101,10 +137,13 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -
     weight : array, (D,), optional
     eps : float
         At least 0.
+    out : array, like x, optional
+        Where to write the result; x itself is allowed, other overlaps are copied.
 
     Returns
     -------
     array, like x
+        A row that holds NaN gives NaN; inf becomes NaN, and the rest of its row 0.
 
     Notes
     -----
@@ -113,17 +152,23 @@ def rms_norm(x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5) -
     eps = as_number("rms_norm", "eps", eps, 0)
     if not replacements():
         try:
-            return _C.rms_norm(x, weight, eps)
+            return _C.rms_norm(x, weight, eps, out)
         except REFUSED:
             pass
     x, weight = as_floats("rms_norm", ("weight",), x=x, weight=weight)
     _features("rms_norm", x, weight=weight)
     other = alternative("rms_norm", is_double(x), x.shape)
-    return (other or _C.rms_norm)(x, weight, eps)
+    y = other(x, weight, eps) if other else _C.rms_norm(x, weight, eps, None)
+    return y if out is None else copied_into("rms_norm", out, y)
 
 
 def rms_norm_backward(
-    dy: ArrayLike, x: ArrayLike, weight: ArrayLike | None = None, eps: float = 1e-5
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike | None = None,
+    eps: float = 1e-5,
+    *,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The gradients of ``rms_norm``.
 
@@ -132,6 +177,8 @@ def rms_norm_backward(
     dy, x : array, (..., D)
     weight : array, (D,), optional
     eps : float
+    out : array, like x, optional
+        Where to write dx; dy or x itself is allowed.
 
     Returns
     -------
@@ -140,11 +187,17 @@ def rms_norm_backward(
     """
     kernel = "rms_norm_backward"
     eps = as_number(kernel, "eps", eps, 0)
+    if not replacements():
+        try:
+            return _C.rms_norm_backward(dy, x, weight, eps, out)
+        except REFUSED:
+            pass
     dy, x, weight = as_floats(kernel, ("weight",), dy=dy, x=x, weight=weight)
     same_shapes(kernel, x=x, dy=dy)
     features = (_features(kernel, x, weight=weight),)
     other = alternative(kernel, is_double(x), x.shape, features)
-    return (other or _C.rms_norm_backward)(dy, x, weight, eps)
+    gradients = other(dy, x, weight, eps) if other else _C.rms_norm_backward(dy, x, weight, eps, None)
+    return _gradients(kernel, out, gradients)
 
 
 def _check_channels(kernel: str, x: np.ndarray, training: bool, **vectors: Any) -> None:
@@ -168,6 +221,7 @@ def batch_norm2d(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Normalise each channel over batch and pixels.
 
@@ -184,10 +238,13 @@ def batch_norm2d(
         In 0 ... 1.
     eps : float
         Added to the variance; at least 0.
+    out : array, like x, optional
+        Where to write the result; x itself is allowed, other overlaps are copied.
 
     Returns
     -------
     array, like x
+        Training, a channel that holds NaN or inf gives NaN.
 
     Raises
     ------
@@ -203,6 +260,12 @@ def batch_norm2d(
     kernel = "batch_norm2d"
     momentum = as_number(kernel, "momentum", momentum, 0, 1)
     eps = as_number(kernel, "eps", eps, 0)
+    training = bool(training)
+    if not replacements():
+        try:
+            return _C.batch_norm2d(x, weight, bias, running_mean, running_var, training, momentum, eps, out)
+        except REFUSED:
+            pass
     given = running_mean, running_var
     x, weight, bias, running_mean, running_var = as_floats(
         kernel, x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var
@@ -220,8 +283,9 @@ def batch_norm2d(
                     f"contiguous array of {after.dtype}"
                 )
     other = alternative(kernel, is_double(x), x.shape)
-    run = other or _C.batch_norm2d
-    return run(x, weight, bias, running_mean, running_var, bool(training), momentum, eps)
+    arguments = x, weight, bias, running_mean, running_var, training, momentum, eps
+    y = other(*arguments) if other else _C.batch_norm2d(*arguments, None)
+    return y if out is None else copied_into(kernel, out, y)
 
 
 def batch_norm2d_backward(
@@ -233,6 +297,7 @@ def batch_norm2d_backward(
     *,
     training: bool = True,
     eps: float = 1e-5,
+    out: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of ``batch_norm2d``.
 
@@ -244,6 +309,8 @@ def batch_norm2d_backward(
         Whether the forward pass was training. It then recomputes the batch's statistics from x and
         differentiates through them.
     eps : float
+    out : array, like x, optional
+        Where to write dx; dy or x itself is allowed.
 
     Returns
     -------
@@ -252,6 +319,12 @@ def batch_norm2d_backward(
     """
     kernel = "batch_norm2d_backward"
     eps = as_number(kernel, "eps", eps, 0)
+    training = bool(training)
+    if not replacements():
+        try:
+            return _C.batch_norm2d_backward(dy, x, weight, running_mean, running_var, training, eps, out)
+        except REFUSED:
+            pass
     dy, x, weight, running_mean, running_var = as_floats(
         kernel, dy=dy, x=x, weight=weight, running_mean=running_mean, running_var=running_var
     )
@@ -259,5 +332,6 @@ def batch_norm2d_backward(
     same_shapes(kernel, x=x, dy=dy)
     channels = (x.shape[1],)
     other = alternative(kernel, is_double(x), x.shape, channels, channels)
-    run = other or _C.batch_norm2d_backward
-    return run(dy, x, weight, running_mean, running_var, bool(training), eps)
+    arguments = dy, x, weight, running_mean, running_var, training, eps
+    gradients = other(*arguments) if other else _C.batch_norm2d_backward(*arguments, None)
+    return _gradients(kernel, out, gradients)

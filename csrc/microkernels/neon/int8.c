@@ -32,4 +32,4 @@ TT_INLINE vi vi_dot(vi c, va a, vb b)
 
 #include "microkernels/int8_tile.h"
 
-const tt_int8_kernels tt_int8_neon = {tile, MR, NR, TT_A_INT16, 4 / STEPS};
+const tt_int8_kernels tt_int8_neon = {tile, pack_panel, MR, NR, TT_A_INT16, INTERLEAVE};

@@ -26,4 +26,4 @@ TT_INLINE vi vi_dot(vi c, va a, vb b) { return vdotq_s32(c, a, b); }
 
 #include "microkernels/int8_tile.h"
 
-const tt_int8_kernels tt_int8_neondot = {tile, MR, NR, TT_A_INT8, 4 / STEPS};
+const tt_int8_kernels tt_int8_neondot = {tile, pack_panel, MR, NR, TT_A_INT8, INTERLEAVE};

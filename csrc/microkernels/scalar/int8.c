@@ -3,10 +3,12 @@
 
 #include "microkernels/int8.h"
 
-enum { MR = 4, NR = 16 };
+enum { MR = 4, NR = 16, INTERLEAVE = 1 };
+
+#include "microkernels/int8_pack.h"
 
 static void tile(size_t m, const char *const *rows, const size_t *offsets, size_t segments, size_t groups,
-                 const int8_t *b, size_t width, const int32_t *start, int32_t *acc)
+                 const int8_t *b, size_t width, const int32_t *start, int32_t *acc, size_t acc_stride)
 {
     for (size_t i = 0; i < m; i++) {
         const int8_t *row = b;
@@ -17,8 +19,8 @@ static void tile(size_t m, const char *const *rows, const size_t *offsets, size_
             for (size_t k = 0; k < 4 * groups; k++, row += width)
                 for (size_t j = 0; j < NR; j++) sum[j] += a[k] * row[j];
         }
-        memcpy(acc + i * NR, sum, sizeof sum);
+        memcpy(acc + i * acc_stride, sum, sizeof sum);
     }
 }
 
-const tt_int8_kernels tt_int8_scalar = {tile, MR, NR, TT_A_INT16, 1};
+const tt_int8_kernels tt_int8_scalar = {tile, pack_panel, MR, NR, TT_A_INT16, INTERLEAVE};

@@ -33,4 +33,4 @@ TT_INLINE vi vi_dot(vi c, va a, vb b) { return (vi)_mm512_dpbusd_epi32((__m512i)
 
 #include "microkernels/int8_tile.h"
 
-const tt_int8_kernels tt_int8_vnni = {tile, MR, NR, TT_A_UINT8, 4 / STEPS};
+const tt_int8_kernels tt_int8_vnni = {tile, pack_panel, MR, NR, TT_A_UINT8, INTERLEAVE};
