@@ -69,7 +69,9 @@ def groups(levels: dict[str, list[str]], folders: tuple[str, ...]) -> list[Group
         macros = [("TT_LEVEL", level), (f"TT_LEVEL_{level.upper()}", "1"), lesson_flags(flags)]
         # vnni and neondot add INT8 instructions only: their float kernels are those of the level below.
         written_once = () if level in ("vnni", "neondot") else ("microkernels", "lessons/vector")
-        result.append(Group(c_files(f"microkernels/{level}", *written_once), flags, macros, level))
+        result.append(
+            Group(c_files(f"microkernels/{level}", "lessons/integer", *written_once), flags, macros, level)
+        )
     return result
 
 

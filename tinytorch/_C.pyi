@@ -444,8 +444,34 @@ def attention_decode(
 
 # --- lessons --------------------------------------------------------------------------------
 
-def lesson_steps() -> tuple[tuple[str, str, str, str], ...]:
-    """The matmul ladder in order: name, description, compiler flags, file below csrc/lessons/."""
+def lesson_ladders() -> dict[str, tuple[tuple[str, str, str, str, int], ...]]:
+    """For each ladder its steps in order: name, description, compiler flags, file below csrc/lessons/,
+    and for sparse_matmul how many rows its blocks have, 0 for a matrix that is not compressed."""
 
 def lesson_matmul(step: int, a: F32, b: F32, out: F32 | None, /) -> F32:
     """a (M, K) @ b (K, N) -> (M, N) by one step of the ladder."""
+
+def lesson_matmul_int8(
+    step: int, a: NDArray[uint8], b: NDArray[int8], out: NDArray[int32] | None, /
+) -> NDArray[int32]:
+    """a (M, K) @ b (K, N) -> (M, N); K at most 65536."""
+
+def lesson_sparse_matmul(step: int, *arguments: Any) -> F32:
+    """w (M, K), x (K, N), out -> (M, N) for a step without compression; the others take w as values,
+    indices, row_pointers, M, K, r, with blocks of as many rows r as the step says."""
+
+def lesson_conv2d(
+    step: int,
+    x: F32,
+    w: F32,
+    stride_h: int,
+    stride_w: int,
+    padding_h: int,
+    padding_w: int,
+    out: F32 | None,
+    /,
+) -> F32:
+    """x (N, C, H, W), w (O, C, kh, kw) -> (N, O, OH, OW)."""
+
+def lesson_attention(step: int, q: F32, k: F32, v: F32, causal: bool, out: F32 | None, /) -> F32:
+    """q (H, T, D), k and v (H, S, D) -> (H, T, D), scaled by 1 / sqrt(D)."""

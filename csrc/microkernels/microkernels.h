@@ -23,6 +23,7 @@ typedef struct {
     const tt_attention_kernels *attention;
     const tt_vector_kernels *vector;
     const tt_lesson_kernels *lessons;
+    const tt_lesson_int8_kernels *int8_lessons;
     const tt_quantize_kernels *quantize;
 } tt_microkernels;
 

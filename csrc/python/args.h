@@ -64,6 +64,8 @@ int tt_expect_apart(const tt_args *args, PyArrayObject *out, PyArrayObject *inpu
 
 /* A sparse matrix as a tuple: (values, indices, row_pointers, m, k, r), or (slices, m, k) (sparse.c). */
 int tt_next_sparse(tt_args *args, tt_sparse_matrix *w);
+/* The next six arguments: values, indices, row_pointers, m, k, r. */
+int tt_next_sparse_blocks(tt_args *args, tt_sparse_matrix *w);
 
 /* Raises the exception that belongs to a status. */
 void tt_raise(const char *function, tt_status status);

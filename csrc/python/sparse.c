@@ -12,11 +12,12 @@ static int check_row_pointers(const tt_args *args, const tt_sparse_matrix *w, si
     return -1;
 }
 
-/* values, indices, row_pointers, m, k, r. The indices are the caller's promise. */
-static int next_blocks(tt_args *args, tt_sparse_matrix *w)
+/* The indices are the caller's promise. */
+int tt_next_sparse_blocks(tt_args *args, tt_sparse_matrix *w)
 {
     int r;
     PyArrayObject *values, *indices, *row_pointers;
+    *w = (tt_sparse_matrix){0};
     if (!(values = tt_next_array(args, "values", NPY_FLOAT32, 2, 2))) return -1;
     PyObject *untyped = args->values[args->next];
     w->wide_indices = PyArray_Check(untyped) && PyArray_TYPE((PyArrayObject *)untyped) == NPY_INT32;
@@ -62,7 +63,7 @@ int tt_next_sparse(tt_args *args, tt_sparse_matrix *w)
     }
     tt_args parts = {args->function, &PyTuple_GET_ITEM(first, 0), PyTuple_GET_SIZE(first), 0};
     if (parts.count == 3) return next_slices(&parts, w);
-    if (parts.count == 6) return next_blocks(&parts, w);
+    if (parts.count == 6) return tt_next_sparse_blocks(&parts, w);
     PyErr_Format(PyExc_TypeError, "%s: w has %zd parts, expected 3 or 6", args->function, parts.count);
     return -1;
 }
@@ -72,7 +73,7 @@ static PyObject *slice_sparse(PyObject *module, PyObject *const *values, Py_ssiz
     (void)module;
     tt_args args;
     tt_sparse_matrix w = {0};
-    if (tt_args_begin(&args, "slice_sparse", values, count, 6) < 0 || next_blocks(&args, &w) < 0) return NULL;
+    if (tt_args_begin(&args, "slice_sparse", values, count, 6) < 0 || tt_next_sparse_blocks(&args, &w) < 0) return NULL;
     if (w.r != 1) return PyErr_Format(PyExc_ValueError, "slice_sparse: r is %zu, must be 1", w.r);
     size_t bytes;
     tt_status status = tt_sparse_slices_size(&w, &bytes);

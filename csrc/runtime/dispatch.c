@@ -8,7 +8,8 @@
 #define LEVEL(name, floats, integers)                                                                     \
     {                                                                                                     \
         #name, &tt_matmul_##floats, &tt_int8_##integers, &tt_int4_##integers, &tt_sparse_##floats,          \
-            &tt_attention_##floats, &tt_vector_##floats, &tt_lesson_##floats, &tt_quantize_##floats       \
+            &tt_attention_##floats, &tt_vector_##floats, &tt_lesson_##floats,                               \
+            &tt_lesson_int8_##integers, &tt_quantize_##floats                                               \
     }
 
 /* Best first. */

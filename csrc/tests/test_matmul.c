@@ -104,23 +104,3 @@ void test_matmul(void)
         free(expected);
     }
 }
-
-void test_lessons(void)
-{
-    for (int i = 0; i < SHAPES; i++) {
-        shape s = shapes[i];
-        float *a = whole_numbers(s.m * s.k, 1), *b = whole_numbers(s.k * s.n, 2);
-        float *expected = whole_numbers(s.m * s.n, 3), *c = whole_numbers(s.m * s.n, 4);
-        tt_matmul_plain(s.m, s.n, s.k, a, b, expected);
-        for (int step = 1; step < TT_MATMUL_STEPS; step++) {
-            tt_lesson lesson = tt_matmul_step(step);
-            for (size_t t = 0; t < s.m * s.n; t++) c[t] = NAN;
-            CHECK(lesson.multiply(s.m, s.n, s.k, a, b, c) == TT_OK, "memory");
-            expect_equal(c, expected, s.m * s.n, s, lesson.name);
-        }
-        free(a);
-        free(b);
-        free(expected);
-        free(c);
-    }
-}

@@ -17,7 +17,7 @@ def test_section_holds_ladder_peak_and_break_even(monkeypatch):
     assert names[:3] == [acceleration.ELEMENTS, acceleration.LISTS, acceleration.ROWS]
     assert names[-1] == acceleration.KERNEL
     assert all(isinstance(cell, Measured) for row in ladder.rows[3:] for cell in row[1:])
-    assert all(step.flags in ladder.note for step in lessons.matmul_steps())
+    assert all(step.flags in ladder.note for step in lessons.matmul)
     assert all(isinstance(row[3], Measured) and row[3].unit == "%" for row in peak.rows)
     assert [row[0] for row in pays.rows] == ["tiling", "packing"]
     assert len(section.summaries) == 5

@@ -105,7 +105,7 @@ def _operations(size: int) -> float:
     return 2.0 * size**3 / 1e9
 
 
-def _step_call(step: lessons.Step, size: float) -> Callable[[], object]:
+def _step_call(step: lessons.MatmulStep, size: float) -> Callable[[], object]:
     a, b, out = _operands(int(size))
     return lambda: step(a, b, out)
 
@@ -128,7 +128,7 @@ def _ceiling(workers: int = 1) -> tuple[Callable[[], object], float]:
 def _climb(section: Section, context: Context) -> None:
     size = context.choose(*LADDER_SIZES)
     a, b, _ = _operands(size)
-    steps = lessons.matmul_steps()
+    steps = lessons.matmul
     fast = {f"C, {step.name}": _step_call(step, size) for step in steps}
     fast[KERNEL] = _kernel_call(size)
     ceilings = {CEILING: _ceiling(), CEILING_OF_ALL: _ceiling(context.threads)}
@@ -237,7 +237,7 @@ def _against_the_peak(section: Section, context: Context) -> None:
 
 
 def _where_ideas_pay(section: Section, context: Context) -> None:
-    steps = {step.name: step for step in lessons.matmul_steps()}
+    steps = {step.name: step for step in lessons.matmul}
     table = Table(
         "From which size each idea pays",
         ["idea", "raced", "pays from", "gain at the largest size", "verdict"],

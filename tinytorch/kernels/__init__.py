@@ -5,7 +5,7 @@ float32, and float64 is computed by NumPy. ``use`` puts a function of your own i
 any kernel, and everything that is made of that kernel runs on it.
 """
 
-from . import reference
+from . import lessons, reference
 from ._registry import use
 from .activation import (
     gelu,
@@ -66,6 +66,7 @@ __all__ = [
     "get_num_threads",
     "layer_norm",
     "layer_norm_backward",
+    "lessons",
     "linear",
     "linear_int4",
     "linear_int8",

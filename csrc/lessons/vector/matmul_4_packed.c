@@ -93,15 +93,12 @@ static tt_status multiply(int workers, size_t m, size_t n, size_t k, const float
     return TT_OK;
 }
 
-static tt_status packed(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+tt_status TT_FOR_LEVEL(tt_matmul_packed)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
 {
     return multiply(1, m, n, k, a, b, c);
 }
 
-static tt_status threaded(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
+tt_status TT_FOR_LEVEL(tt_matmul_threaded)(size_t m, size_t n, size_t k, const float *a, const float *b, float *c)
 {
     return multiply(tt_get_num_threads(), m, n, k, a, b, c);
 }
-
-const tt_lesson_kernels TT_FOR_LEVEL(tt_lesson) = {TT_FOR_LEVEL(tt_matmul_vectorised), packed, threaded,
-                                                   TT_LESSON_FLAGS};
