@@ -177,10 +177,11 @@ class TestCommandLine:
         monkeypatch.setattr(run, "families", lambda filters=(): ["fake"])
         monkeypatch.setitem(sys.modules, "benchmarks.fake", type(sys)("fake"))
         sys.modules["benchmarks.fake"].cases = cases
-        monkeypatch.setattr(__main__, "find_spec", lambda name: True)
 
     def run(self, monkeypatch, *arguments):
         monkeypatch.setattr(sys, "argv", ["benchmarks", *arguments])
+        # Without threadpoolctl, main() would start Python anew, in place of the tests.
+        monkeypatch.setattr(__main__, "find_spec", lambda name: True)
         return __main__.main()
 
     def test_interrupted_it_keeps_what_it_has(self, fake_family, monkeypatch, tmp_path, capsys):
