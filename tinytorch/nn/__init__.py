@@ -6,7 +6,16 @@ from tinytorch.embeddings import Embedding, PositionalEncoding
 from tinytorch.layers import Dropout, Flatten, Layer, LayerNorm, Linear, RMSNorm, Sequential
 from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
 from tinytorch.module import Module, Parameter
-from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.spatial import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool2d,
+)
 from tinytorch.transformers import TransformerBlock
 
 from . import functional
@@ -16,6 +25,8 @@ BCELoss = BinaryCrossEntropyLoss
 
 __all__ = [
     "GELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BCELoss",
     "BatchNorm2d",
@@ -26,6 +37,8 @@ __all__ = [
     "Embedding",
     "F",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "Layer",
     "LayerNorm",
     "Linear",
