@@ -1,10 +1,17 @@
 """Layers and losses, under the names that PyTorch users type."""
 
-from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from tinytorch.activations import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytorch.attention import MultiHeadAttention, scaled_dot_product_attention
 from tinytorch.embeddings import Embedding, PositionalEncoding
 from tinytorch.layers import Dropout, Flatten, Layer, LayerNorm, Linear, RMSNorm, Sequential
-from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from tinytorch.losses import (
+    BCEWithLogitsLoss,
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+)
 from tinytorch.module import Module, Parameter
 from tinytorch.spatial import (
     AdaptiveAvgPool2d,
@@ -24,11 +31,13 @@ F = functional
 BCELoss = BinaryCrossEntropyLoss
 
 __all__ = [
+    "ELU",
     "GELU",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm2d",
     "BinaryCrossEntropyLoss",
     "Conv2d",
@@ -39,9 +48,13 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool2d",
     "GlobalMaxPool2d",
+    "HuberLoss",
+    "L1Loss",
     "Layer",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "Module",
@@ -51,6 +64,7 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
