@@ -157,10 +157,15 @@ typedef struct {
     size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
 } tt_pool2d_shape;
 
-tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+/* places (planes, out_h, out_w), or NULL: where the first maximum of each window lies, as a number of floats from the
+ * window's first element on in x. */
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y, uint16_t *places);
+int tt_pool2d_has_places(const tt_pool2d_shape *shape); /* whether 16 bits hold them */
 /* The same for integers; height and width must not be 0. */
 tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y);
-tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
+/* From places, or where these are NULL from x. TT_BAD_VALUE when a window of x spans more than 2^24 floats. */
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x,
+                                     const uint16_t *places, float *dx);
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from . import kernels
 from .activations import relu
-from .autograd.engine import Function, record
+from .autograd.engine import Function, is_grad_enabled, record
 from .layers import Flatten, check_positive
 from .module import Module, Parameter
 from .tensor import Tensor
@@ -139,19 +139,32 @@ class MaxPool2dBackward(Function):
 
     owns_gradients = True
 
-    def __init__(self, x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        places: np.ndarray | None = None,
+    ) -> None:
         super().__init__(x)
         self.window = kernel_size, stride, padding
+        self.places = places
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return kernels.max_pool2d_backward(grad, self.saved_tensors[0].data, *self.window)
+        x = self.saved_tensors[0].data
+        return kernels.max_pool2d_backward(grad, x, *self.window, places=self.places)
 
 
 def max_pool2d(x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> Tensor:
     """The largest value of each window; `stride` defaults to the window's size."""
     _check_images("MaxPool2d", x)
-    y = kernels.max_pool2d(x.data, kernel_size, stride, padding)
-    return record(y, MaxPool2dBackward, x, kernel_size, stride, padding)
+    window, places = (kernel_size, stride, padding), None
+    if x.requires_grad and is_grad_enabled():
+        y, places = kernels.max_pool2d_with_places(x.data, *window)
+    else:
+        y = kernels.max_pool2d(x.data, *window)
+    return record(y, MaxPool2dBackward, x, *window, places)
 
 
 class MaxPool2d(_Pool2d):
