@@ -12,6 +12,8 @@
 
 enum { COLUMNS = TT_INT4_COLUMNS, NV = COLUMNS / VF_N };
 
+#include "microkernels/int4_float_tile.h"
+
 /* total += the products of up to 32 steps of depth: `pairs` times eight. */
 TT_INLINE void multiply_block(const size_t m, const int8_t *q, size_t depth, size_t pairs, const uint8_t *w,
                               size_t width, vi total[MR][NV])
