@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,6 +40,11 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
+
+    def backward(self, *args: Any) -> None:
+        """Do nothing but warn, for course notebooks that call it: gradients come from `Tensor.backward`."""
+        name = type(self).__name__
+        warnings.warn(f"{name}.backward does nothing: call backward() on the loss, a Tensor", stacklevel=2)
 
     # --- what is inside ---------------------------------------------------------------------------
 

@@ -174,8 +174,8 @@ class ReshapeBackward(Function):
 
     reads_inputs = False
 
-    def __init__(self, x: Any, shape: Any = None) -> None:
-        super().__init__(x)
+    def __init__(self, t: Any, shape: Any = None) -> None:
+        super().__init__(t)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
         return grad.reshape(self.input_shape())
@@ -195,8 +195,8 @@ class TransposeBackward(Function):
 
     reads_inputs = False
 
-    def __init__(self, x: Any, dim0: int, dim1: int) -> None:
-        super().__init__(x)
+    def __init__(self, t: Any, dim0: int, dim1: int) -> None:
+        super().__init__(t)
         self.dims = dim0, dim1
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
@@ -208,8 +208,8 @@ class PermuteBackward(Function):
 
     reads_inputs = False
 
-    def __init__(self, x: Any, axes: tuple[int, ...]) -> None:
-        super().__init__(x)
+    def __init__(self, t: Any, axes: tuple[int, ...]) -> None:
+        super().__init__(t)
         self.axes = axes
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
@@ -236,8 +236,8 @@ class SliceBackward(Function):
     reads_inputs = False
     owns_gradients = True
 
-    def __init__(self, x: Any, key: Any) -> None:
-        super().__init__(x)
+    def __init__(self, t: Any, key: Any) -> None:
+        super().__init__(t)
         self.key = key
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
