@@ -1,6 +1,5 @@
-/* The INT4 tile for x in float32, a part of int4_tile.h: weights are opened to floats, and nothing but the sums
- * is rounded. Opening a weight takes more instructions than multiplying by it, so a row of x costs about as much
- * as four: this tile is bound by instructions where the other is bound by memory. */
+/* The INT4 tile for x in float32, a part of int4_tile.h: weights are opened to floats, which takes more
+ * instructions than multiplying by them, and nothing but products and sums is rounded. */
 
 /* sum += the products of eight steps of depth. Few rows make few sums: `chains` copies of them, each for its
  * share of the steps, hide the latency of vf_fma. */
@@ -61,8 +60,8 @@ TT_INLINE void float_tile_of(const size_t m, const size_t chains, const float *x
         TT_UNROLL for (size_t v = 0; v < NV; v++) vf_store(y + i * COLUMNS + v * VF_N, result[i][v]);
 }
 
-static void float_tile(size_t m, const float *x, size_t k, size_t group_size, const uint8_t *panel, size_t width,
-                       float *y)
+static void float_tile(size_t m, const float *x, size_t k, size_t group_size, const uint8_t *panel,
+                       size_t width, float *y)
 {
     switch (m) {
     case 1: float_tile_of(1, 4, x, k, group_size, panel, width, y); break;

@@ -20,8 +20,14 @@
 
 TT_INLINE vf vf_from_int(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 typedef __m512i vi;
-TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
-TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+TT_INLINE vi vi_from_uint8(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+TT_INLINE vi vi_from_int8(const uint8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm512_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
@@ -55,8 +61,14 @@ TT_INLINE vf vf_from_int(const int32_t *p)
     return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 typedef __m256i vi;
-TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
-TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+TT_INLINE vi vi_from_uint8(const uint8_t *p)
+{
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+TT_INLINE vi vi_from_int8(const uint8_t *p)
+{
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
 TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm256_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }

@@ -146,7 +146,8 @@ static void quantize_row(void *context, size_t i, int worker)
 }
 
 /* sums (m, COLUMNS) = rows i ... i + m of x by one panel. */
-static void multiply_tile(const linear_job *job, size_t i, size_t m, const uint8_t *w, size_t width, float *sums)
+static void multiply_tile(const linear_job *job, size_t i, size_t m, const uint8_t *w, size_t width,
+                          float *sums)
 {
     const float *x = job->x + i * job->k;
     if (!job->q) {
@@ -158,7 +159,8 @@ static void multiply_tile(const linear_job *job, size_t i, size_t m, const uint8
     job->kernels->tile(m, rows, job->group_size, w, width, sums);
     for (size_t t = 0; t < m; t++)
         if (job->not_finite[i + t]) /* no int8 stands for it */
-            job->kernels->float_tile(1, x + t * job->k, job->k, job->group_size, w, width, sums + t * COLUMNS);
+            job->kernels->float_tile(1, x + t * job->k, job->k, job->group_size, w, width,
+                                     sums + t * COLUMNS);
 }
 
 static void multiply_panels(void *context, size_t index, int worker)

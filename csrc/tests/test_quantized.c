@@ -161,7 +161,8 @@ static void check_conv2d(void)
                     expected = one > expected ? one : expected;
                 }
                 int found = value(y, at(form.y_layout, size, n, o, row, column), result.type == TT_INT8);
-                CHECK(found == expected, "convolution, image %d, channel %d, pixel %d", (int)n, (int)o, (int)i);
+                CHECK(found == expected, "convolution, image %d, channel %d, pixel %d", (int)n, (int)o,
+                      (int)i);
             }
     free((void *)x.data), free(w), free(back), free(y), free(packed), free(scale), free(bias);
 }
