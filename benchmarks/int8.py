@@ -53,7 +53,7 @@ def cases(threads: int) -> Iterator[Case]:
 
 
 def _integers(dtype: Any, *shape: int) -> np.ndarray:
-    """Up to 127 in size, where all compute the same: without VNNI the peers' uint8 products saturate beyond."""
+    """Up to 127, where all compute the same: without VNNI the peers' products of uint8 saturate beyond."""
     low = max(np.iinfo(dtype).min, -127)
     return np.random.default_rng(0).integers(low, 128, shape).astype(dtype)
 
