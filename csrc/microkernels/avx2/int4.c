@@ -3,6 +3,10 @@
 #include "microkernels/vec_bytes.h"
 
 #define MR 2
+/* A group takes so many instructions that the CPU does not see far ahead: without this, weights came from
+ * memory at 70 % of what a plain loop reads, with it at 92 % (measured: AMD Zen 3; 1 and 4 KB are a little
+ * slower). */
+#define AHEAD 2048
 
 typedef __m256i vw, vx;
 
