@@ -368,10 +368,12 @@ def pack_int4(w: F32, group_size: int, /) -> Packed:
 def unpack_int4(packed: Packed, k: int, n: int, group_size: int, /) -> F32:
     """The dequantized weights q * scale, (K, N)."""
 
-def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, /) -> F32:
-    """x (..., K) -> (..., N). x may be quantized on the way, to int8 with a scale of max|x| / 127
-    for each row and group; the result then lies within
-    sum over k of (max|x| of its group / 254) * |w[k, n]| of the exact one."""
+def linear_int4(
+    x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, quantize_x: bool, /
+) -> F32:
+    """x (..., K) -> (..., N). With quantize_x, finite rows of x are quantized on the way, to int8 with
+    a scale of max|x| / 127 for each row and group; the result then lies within
+    sum over k of (max|x| of its group / 254) * |w[k, n]| of what it is without."""
 
 # --- sparse ---------------------------------------------------------------------------------
 # W (M, K) in compressed rows of blocks, r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds
