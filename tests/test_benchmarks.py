@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import __main__, ceilings, output, peers, run
+from benchmarks import __main__, ceilings, output, peers, run, training
 from benchmarks.case import Case
 from tinytorch import kernels, timing
 
@@ -159,6 +159,13 @@ class TestPeers:
         for name, call in case.peers.items():
             difference = run._difference(case.ours, call)
             assert difference is None or difference <= output.SAME, name
+
+    def test_training_steps_are_those_of_the_peers(self):
+        pytest.importorskip("torch")
+        for case in itertools.islice(training.cases(1), 2):
+            losses = [[call() for _ in range(3)] for call in (case.ours, *case.peers.values())]
+            for found in losses[1:]:
+                assert found == pytest.approx(losses[0], rel=1e-5), case.shape
 
 
 class TestCommandLine:

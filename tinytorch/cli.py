@@ -8,6 +8,10 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinytorch.milestones import Outcome
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -52,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--figures", action="store_true", help="write each figure as a PNG, too")
     report.add_argument("--threads", type=_positive, metavar="N", help="threads for the kernels")
     report.set_defaults(run=_report, effort="normal")
+
+    stones = commands.add_parser("milestones", help="train the networks that made history")
+    stones.add_argument("years", nargs="*", metavar="YEAR", help="which ones, or 'all'; without, list them")
+    stones.add_argument("--seeds", type=_positive, default=1, metavar="N", help="train each N times (1)")
+    stones.add_argument(
+        "--out", type=Path, default=Path("tinytorch-milestones"), metavar="DIR", help="where the pictures go"
+    )
+    stones.add_argument("--json", action="store_true", help="print the outcomes as JSON")
+    stones.set_defaults(run=_milestones)
 
     doctor = commands.add_parser("doctor", help="look at Python, NumPy, the compiler and the CPU")
     doctor.add_argument("--json", action="store_true", help="as JSON")
@@ -110,6 +123,52 @@ def _progress_bar() -> Iterator[Callable[[float, str], None]]:
             bar.update(task, completed=fraction, description=message, refresh=True)
 
         yield progress
+
+
+def _milestones(options: argparse.Namespace) -> int:
+    from tinytorch import milestones
+
+    if not options.years:
+        for year, milestone in ((year, milestones.load(year)) for year in milestones.YEARS):
+            print(f"{year}  {milestone.TITLE} (target: {milestone.TARGET} %)")
+        print("Train one with `tinytorch milestones YEAR`, all with `tinytorch milestones all`.")
+        return EXIT_OK
+    years = list(milestones.YEARS) if options.years == ["all"] else [_year(text) for text in options.years]
+    outcomes = []
+    for year in years:
+        milestone = milestones.load(year)
+        if not options.json:
+            print(f"{year}  {milestone.TITLE}; target {milestone.TARGET} %")
+        for seed in range(options.seeds):
+            try:
+                outcome = milestones.run(year, seed, options.out)
+            except milestones.Unavailable as missing:
+                print(f"      left out: {missing}", file=sys.stderr)
+                break
+            outcomes.append(outcome)
+            if not options.json:
+                _show_outcome(outcome)
+    if options.json:
+        print(json.dumps([outcome.record() for outcome in outcomes], indent=1))
+    return EXIT_OK if all(outcome.reached for outcome in outcomes) else EXIT_FAILED
+
+
+def _year(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(f"milestones: {text!r} is no year; `tinytorch milestones` lists them")
+    return int(text)
+
+
+def _show_outcome(outcome: Outcome) -> None:
+    verdict = "reached" if outcome.reached else "NOT reached"
+    print(
+        f"      seed {outcome.seed}: {outcome.accuracy:.2f} % right, {verdict}, in {outcome.seconds:.0f} s "
+        "(measured)"
+    )
+    for finding in outcome.findings:
+        print(f"        {finding}")
+    for path in outcome.written:
+        print(f"        {path}")
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -253,6 +253,14 @@ class Tensor:
     def __neg__(self) -> Tensor:
         return self * -1
 
+    def add(self, other: Any) -> Tensor:
+        """The sum, by name."""
+        return self + other
+
+    def multiply(self, other: Any) -> Tensor:
+        """The product of the elements, by name."""
+        return self * other
+
     def __iadd__(self, other: Any) -> Tensor:
         return self._in_place(np.add, other, self.__add__)
 

@@ -1,0 +1,75 @@
+"""The milestones: the quick ones are run, and all keep the form that the command relies on."""
+
+import json
+
+import pytest
+
+from tinytorch import cli, milestones
+from tinytorch.milestones import Outcome
+
+QUICK = [1957, 1969, 1986]
+
+
+@pytest.mark.parametrize("year", milestones.YEARS)
+def test_states_its_title_and_target(year):
+    milestone = milestones.load(year)
+    assert milestone.TITLE and 50 < milestone.TARGET <= 100
+    assert str(year) in milestone.__doc__
+
+
+@pytest.mark.parametrize("year", QUICK)
+def test_reaches_its_target(year, tmp_path):
+    outcome = milestones.run(year, seed=0, folder=tmp_path)
+    assert outcome.reached, outcome.findings
+    assert outcome.findings and "curve" in outcome.pictures
+    assert [path.read_bytes()[:4] for path in outcome.written] == [b"\x89PNG"] * len(outcome.pictures)
+
+
+def test_one_layer_cannot_learn_xor(tmp_path):
+    first, second = milestones.run(1969, seed=1, folder=tmp_path).findings
+    assert first.startswith("One layer") and "100" not in first
+    assert second.startswith("Two layers: 100 %")
+
+
+def test_an_unknown_year_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"milestone of 1812; there are 1957, 1969"):
+        milestones.load(1812)
+
+
+class TestCommandLine:
+    @pytest.fixture
+    def fake(self, monkeypatch):
+        def run(year, seed, folder):
+            if year == 1998:
+                raise milestones.Unavailable("needs files")
+            return Outcome(90.0, reached=year == 1957, findings=["seen"], year=year, seed=seed)
+
+        monkeypatch.setattr(milestones, "run", run)
+
+    def test_lists(self, capsys):
+        assert cli.main(["milestones"]) == 0
+        out = capsys.readouterr().out
+        assert all(str(year) in out for year in milestones.YEARS) and "98.5 %" in out
+
+    def test_runs_each_seed(self, fake, capsys):
+        assert cli.main(["milestones", "1957", "--seeds", "2"]) == 0
+        out = capsys.readouterr().out
+        assert "seed 0: 90.00 % right, reached" in out and "seed 1" in out and "seen" in out
+
+    def test_a_missed_target_is_a_failure(self, fake, capsys):
+        assert cli.main(["milestones", "1986"]) == 1
+        assert "NOT reached" in capsys.readouterr().out
+
+    def test_what_needs_missing_files_is_left_out(self, fake, capsys):
+        assert cli.main(["milestones", "1998"]) == 0
+        assert "left out: needs files" in capsys.readouterr().err
+
+    def test_json(self, fake, capsys):
+        cli.main(["milestones", "1957", "1969", "--json"])
+        records = json.loads(capsys.readouterr().out)
+        assert [(record["year"], record["reached"]) for record in records] == [(1957, True), (1969, False)]
+
+    @pytest.mark.parametrize("year", ["1812", "cnn"])
+    def test_a_wrong_year_is_an_error(self, year, capsys):
+        assert cli.main(["milestones", year]) == 2
+        assert year in capsys.readouterr().err
