@@ -18,6 +18,18 @@ enum { MR = 4, NV = 4 };
 
 enum { NR = NV * VF_N, W_FLOATS = 4 << 10 /* of w at a time: half of L1, for all pixels to meet */ };
 
+/* sum += the pixels one step down, times one row of w */
+TT_INLINE void add_products(const size_t m, const size_t vectors, const float *const corner[MR], size_t step,
+                            const float *w, vf sum[MR][NV])
+{
+    vf row[NV];
+    TT_UNROLL for (size_t v = 0; v < vectors; v++) row[v] = vf_load(w + v * VF_N);
+    TT_UNROLL for (size_t i = 0; i < m; i++) {
+        vf pixel = vf_set(corner[i][step]);
+        TT_UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = vf_fma(pixel, row[v], sum[i][v]);
+    }
+}
+
 /* `m` and `vectors` are constants wherever this is called, so that every loop over them unrolls. */
 TT_INLINE void tile_of(const size_t m, const size_t vectors, size_t depth, const float *image, const size_t *down,
                        const size_t *across, const float *w, const float *start, float *c)
@@ -29,15 +41,12 @@ TT_INLINE void tile_of(const size_t m, const size_t vectors, size_t depth, const
         TT_UNROLL for (size_t v = 0; v < vectors; v++)
             sum[i][v] = vf_load((start ? start : c + i * NR) + v * VF_N);
     }
-    for (size_t d = 0; d < depth; d++, w += NR) {
-        size_t step = down[d];
-        vf row[NV];
-        TT_UNROLL for (size_t v = 0; v < vectors; v++) row[v] = vf_load(w + v * VF_N);
-        TT_UNROLL for (size_t i = 0; i < m; i++) {
-            vf pixel = vf_set(corner[i][step]);
-            TT_UNROLL for (size_t v = 0; v < vectors; v++) sum[i][v] = vf_fma(pixel, row[v], sum[i][v]);
-        }
+    size_t d = 0;
+    for (; d + 2 <= depth; d += 2, w += 2 * NR) {
+        add_products(m, vectors, corner, down[d], w, sum);
+        add_products(m, vectors, corner, down[d + 1], w + NR, sum);
     }
+    if (d < depth) add_products(m, vectors, corner, down[d], w, sum);
     TT_UNROLL for (size_t i = 0; i < m; i++)
         TT_UNROLL for (size_t v = 0; v < vectors; v++) vf_store(c + i * NR + v * VF_N, sum[i][v]);
 }

@@ -9,9 +9,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* A strip of so many pixels meets all taps before the next: a multiple of every tile's pixels. Its sums stay in L2
- * beside the weights at hand. */
-enum { STRIP = 504, WIDEST_ROW = 64 };
+/* A strip of at most so many pixels meets all taps before the next, so that its sums and what it reads of the
+ * image stay in L2 beside the weights, while these are fetched rarely enough from L3. */
+enum { STRIP = 240, WHOLE_TILES = 24 /* a multiple of every tile's pixels */, WIDEST_ROW = 64 };
 
 static const tt_conv_tile *the_tile(void) { return tt_kernels()->vector->conv->tile; }
 
@@ -63,7 +63,7 @@ typedef struct {
     const float *x, *weights, *bias;
     tt_activation activation;
     float *y;
-    size_t group_weights, blocks, strips;
+    size_t group_weights, blocks, strips, strip_pixels;
     size_t image_floats, sums; /* of all groups with their borders, of a strip */
     float *images;             /* (workers at images, image_floats) */
     float *strip_sums;         /* (workers, sums) */
@@ -130,7 +130,7 @@ static void convolve_strip(void *context, size_t index, int worker)
     const tt_vector_kernels *vector = tt_kernels()->vector;
     size_t each = patches->shape->outputs / patches->shape->groups, nr = vector->conv->tile->nr;
     size_t strip = index % job->strips, block = index / job->strips % job->blocks, g = index / job->strips / job->blocks;
-    size_t first = strip * STRIP, count = tt_min(STRIP, patches->pixels - first);
+    size_t first = strip * job->strip_pixels, count = tt_min(job->strip_pixels, patches->pixels - first);
     size_t output = g * each + block * nr, n = tt_min(nr, each - block * nr);
     const float *w = job->weights + g * job->group_weights + block * nr * patches->taps;
     float *sums = job->strip_sums + (size_t)(part->worker + worker) * job->sums;
@@ -178,9 +178,10 @@ static tt_status convolve(conv_job *job)
     size_t nr = the_tile()->nr;
     job->workers = tt_workers_for(tt_conv2d_operations(shape));
     job->blocks = tt_div_up(shape->outputs / shape->groups, nr);
-    job->strips = tt_div_up(job->patches.pixels, STRIP);
+    job->strip_pixels = tt_round_up(tt_div_up(job->patches.pixels, tt_div_up(job->patches.pixels, STRIP)), WHOLE_TILES);
+    job->strips = tt_div_up(job->patches.pixels, job->strip_pixels);
     job->image_floats = job->patches.as_it_is ? 0 : tt_round_up(shape->groups * job->patches.image_floats, 16);
-    job->sums = is_direct(shape->outputs, shape->groups) ? 0 : tt_min(STRIP, job->patches.pixels) * nr;
+    job->sums = is_direct(shape->outputs, shape->groups) ? 0 : job->strip_pixels * nr;
     size_t images = (size_t)image_workers * job->image_floats;
     job->images = tt_scratch_acquire((images + (size_t)job->workers * job->sums) * sizeof(float));
     if (!job->images) return TT_OUT_OF_MEMORY;
