@@ -31,8 +31,8 @@ TT_INLINE void add_products(const size_t m, const size_t vectors, const float *c
 }
 
 /* `m` and `vectors` are constants wherever this is called, so that every loop over them unrolls. */
-TT_INLINE void tile_of(const size_t m, const size_t vectors, size_t depth, const float *image, const size_t *down,
-                       const size_t *across, const float *w, const float *start, float *c)
+TT_INLINE void tile_of(const size_t m, const size_t vectors, size_t depth, const float *image,
+                       const size_t *down, const size_t *across, const float *w, const float *start, float *c)
 {
     const float *corner[MR];
     vf sum[MR][NV];
@@ -51,8 +51,8 @@ TT_INLINE void tile_of(const size_t m, const size_t vectors, size_t depth, const
         TT_UNROLL for (size_t v = 0; v < vectors; v++) vf_store(c + i * NR + v * VF_N, sum[i][v]);
 }
 
-TT_INLINE void pixels_of(const size_t vectors, size_t count, size_t depth, const float *image, const size_t *down,
-                         const size_t *across, const float *w, const float *start, float *c)
+TT_INLINE void pixels_of(const size_t vectors, size_t count, size_t depth, const float *image,
+                         const size_t *down, const size_t *across, const float *w, const float *start, float *c)
 {
     for (; count >= MR; count -= MR, across += MR, c += MR * NR)
         tile_of(MR, vectors, depth, image, down, across, w, start, c);

@@ -47,6 +47,8 @@ typedef struct {
 } tt_conv_kernels;
 
 /* conv_tile.c */
+enum { TT_CONV_WIDEST = 64 }; /* no level has longer rows */
+
 typedef struct tt_conv_tile {
     /* c[i][j] = c[i][j] + sum over d < depth of image[across[i] + down[d]] * w[d][j], for i < count and j < n.
      * c, w and start have rows of nr floats. With `start`, each row of c begins as that one. */

@@ -1,7 +1,7 @@
-/* Convolution forward: for each image and group, y (outputs, pixels) = weights (outputs, taps) @ patches (taps,
- * pixels), where no patch exists: the tile reads each pixel in the image, by two tables of offsets
- * (ops/patches.h). It computes a block of outputs with the outputs side by side, which is turned to y's order while
- * it is in the cache.
+/* Convolution forward: for each image and group, weights (outputs, taps) @ patches (taps, pixels).
+ *
+ * No patch exists: the tile reads each pixel in the image, by two tables of offsets (ops/patches.h). It leaves
+ * the outputs of a pixel side by side, which is turned to y's order while it is in the cache.
  *
  * A group with one output (a depthwise convolution) has nothing to share: it reads rows of pixels as vectors. */
 #include "ops/conv.h"
@@ -11,7 +11,7 @@
 
 /* A strip of at most so many pixels meets all taps before the next, so that its sums and what it reads of the
  * image stay in L2 beside the weights, while these are fetched rarely enough from L3. */
-enum { STRIP = 240, WHOLE_TILES = 24 /* a multiple of every tile's pixels */, WIDEST_ROW = 64 };
+enum { STRIP = 240, WHOLE_TILES = 24 /* a multiple of every tile's pixels */ };
 
 static const tt_conv_tile *the_tile(void) { return tt_kernels()->vector->conv->tile; }
 
@@ -39,8 +39,8 @@ void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float 
     }
     for (size_t g = 0; g < groups; g++)
         for (size_t o = 0; o < each; o += nr, packed += taps * nr)
-            tt_kernels()->vector->conv->transpose(tt_min(nr, each - o), taps, w + (g * each + o) * taps, taps, packed,
-                                                  nr, nr);
+            tt_kernels()->vector->conv->transpose(tt_min(nr, each - o), taps, w + (g * each + o) * taps, taps,
+                                                  packed, nr, nr);
 }
 
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w)
@@ -100,8 +100,8 @@ static void correlate_output(void *context, size_t output, int worker)
         vector->conv->correlate(image + patches->pixel_offsets[p], patches->tap_offsets,
                                 job->weights + output * job->group_weights, patches->taps, patches->run, y + p);
     if (job->bias || job->activation)
-        vector->bias_activation(y, patches->pixels, 1, patches->pixels, job->bias ? job->bias + output : NULL, NULL,
-                                job->activation);
+        vector->bias_activation(y, patches->pixels, 1, patches->pixels, job->bias ? job->bias + output : NULL,
+                                NULL, job->activation);
 }
 
 /* sums (count, nr): the first block of taps starts at the bias, the others add. */
@@ -110,13 +110,13 @@ static void sum_taps(const conv_job *job, const float *image, const size_t *pixe
 {
     const tt_conv_tile *tile = the_tile();
     const tt_patches *patches = &job->patches;
-    float start[WIDEST_ROW] = {0};
+    float start[TT_CONV_WIDEST] = {0};
     if (bias) memcpy(start, bias, n * sizeof *bias);
     size_t each = tt_div_up(patches->taps, tt_div_up(tt_max(patches->taps, 1), tile->depth)), t = 0;
     do { /* at least once: a sum of no taps is the bias */
         size_t depth = tt_min(each, patches->taps - t);
-        tile->multiply(count, n, depth, image, patches->tap_offsets + t, pixels, w + t * tile->nr, t ? NULL : start,
-                       sums);
+        tile->multiply(count, n, depth, image, patches->tap_offsets + t, pixels, w + t * tile->nr,
+                       t ? NULL : start, sums);
         t += depth;
     } while (t < patches->taps);
 }
@@ -129,7 +129,8 @@ static void convolve_strip(void *context, size_t index, int worker)
     const tt_patches *patches = &job->patches;
     const tt_vector_kernels *vector = tt_kernels()->vector;
     size_t each = patches->shape->outputs / patches->shape->groups, nr = vector->conv->tile->nr;
-    size_t strip = index % job->strips, block = index / job->strips % job->blocks, g = index / job->strips / job->blocks;
+    size_t strip = index % job->strips, block = index / job->strips % job->blocks;
+    size_t g = index / job->strips / job->blocks;
     size_t first = strip * job->strip_pixels, count = tt_min(job->strip_pixels, patches->pixels - first);
     size_t output = g * each + block * nr, n = tt_min(nr, each - block * nr);
     const float *w = job->weights + g * job->group_weights + block * nr * patches->taps;
@@ -178,8 +179,9 @@ static tt_status convolve(conv_job *job)
     size_t nr = the_tile()->nr;
     job->workers = tt_workers_for(tt_conv2d_operations(shape));
     job->blocks = tt_div_up(shape->outputs / shape->groups, nr);
-    job->strip_pixels = tt_round_up(tt_div_up(job->patches.pixels, tt_div_up(job->patches.pixels, STRIP)), WHOLE_TILES);
-    job->strips = tt_div_up(job->patches.pixels, job->strip_pixels);
+    size_t pixels = job->patches.pixels;
+    job->strip_pixels = tt_round_up(tt_div_up(pixels, tt_div_up(pixels, STRIP)), WHOLE_TILES);
+    job->strips = tt_div_up(pixels, job->strip_pixels);
     job->image_floats = job->patches.as_it_is ? 0 : tt_round_up(shape->groups * job->patches.image_floats, 16);
     job->sums = is_direct(shape->outputs, shape->groups) ? 0 : job->strip_pixels * nr;
     size_t images = (size_t)image_workers * job->image_floats;

@@ -2,8 +2,8 @@
  *
  * dx: for a stride of 1 it is itself a convolution, of dy with the weights turned round; otherwise
  *     weights^T @ dy gives the gradient of the patches, which is added back onto the image (col2im).
- * dw: patches (taps, pixels) @ dy^T (pixels, outputs), summed over the images: the tile of the forward pass, with
- *     taps and pixels in each other's place. For depthwise convolutions, dot products of dy with shifted images.
+ * dw: patches (taps, pixels) @ dy^T (pixels, outputs), summed over the images: the tile of the forward pass,
+ *     with taps and pixels in each other's place. Where depthwise, dot products of dy with shifted images.
  * db: the sum of dy. */
 #include "ops/conv.h"
 
@@ -178,7 +178,10 @@ typedef struct {
     int first; /* of its portion */
 } weight_image;
 
-static size_t weight_nr(const weight_job *job) { return job->depthwise ? 1 : tt_kernels()->vector->conv->tile->nr; }
+static size_t weight_nr(const weight_job *job)
+{
+    return job->depthwise ? 1 : tt_kernels()->vector->conv->tile->nr;
+}
 
 /* A group of the image gets its border; dy becomes (blocks, pixels, nr). */
 static void prepare_group(void *context, size_t g, int worker)
@@ -192,10 +195,10 @@ static void prepare_group(void *context, size_t g, int worker)
     tt_patches_lay_out(patches, part->x + g * patches->channels * shape->height * shape->width,
                        part->laid_out + g * patches->image_floats);
     if (job->depthwise) return;
-    for (size_t block = 0; block < job->blocks; block++)
-        tt_kernels()->vector->conv->transpose(tt_min(nr, each - block * nr), pixels,
-                                              part->dy + (g * each + block * nr) * pixels, pixels,
-                                              part->dy_by_pixels + (g * job->blocks + block) * pixels * nr, nr, nr);
+    float *by_pixels = part->dy_by_pixels + g * job->blocks * pixels * nr;
+    for (size_t o = 0; o < each; o += nr, by_pixels += pixels * nr)
+        tt_kernels()->vector->conv->transpose(tt_min(nr, each - o), pixels, part->dy + (g * each + o) * pixels,
+                                              pixels, by_pixels, nr, nr);
 }
 
 static void correlate_weights(const weight_image *part, size_t output)
@@ -222,10 +225,11 @@ static void sum_strip(void *context, size_t index, int worker)
         correlate_weights(part, index);
         return;
     }
-    static const float zeros[64];
+    static const float zeros[TT_CONV_WIDEST];
     size_t pixels = patches->pixels, nr = tile->nr, each = patches->shape->outputs / patches->shape->groups;
     size_t tap = index % job->strips * TAP_STRIP, block = index / job->strips, g = block / job->blocks;
-    const float *image = part->laid_out + g * patches->image_floats, *dy = part->dy_by_pixels + block * pixels * nr;
+    const float *image = part->laid_out + g * patches->image_floats;
+    const float *dy = part->dy_by_pixels + block * pixels * nr;
     size_t n = tt_min(nr, each - block % job->blocks * nr);
     for (size_t p = 0; p < pixels; p += tile->depth)
         tile->multiply(tt_min(TAP_STRIP, patches->taps - tap), n, tt_min(tile->depth, pixels - p), image,
@@ -265,17 +269,18 @@ static void reduce_block(void *context, size_t block, int worker)
     for (size_t portion = 1; portion < job->portions; portion++)
         vector->add(total, total + portion * job->portion_floats, job->block_floats);
     if (job->depthwise) memcpy(job->dw + output * taps, total, taps * sizeof *total);
-    else vector->conv->transpose(taps, tt_min(nr, each - first), total, nr, job->dw + output * taps, taps, taps);
+    else
+        vector->conv->transpose(taps, tt_min(nr, each - first), total, nr, job->dw + output * taps, taps, taps);
 }
 
 static tt_status sum_images(weight_job *job)
 {
     const tt_conv2d_shape *shape = job->patches.shape;
-    size_t taps = job->patches.taps, nr = weight_nr(job), blocks;
+    size_t taps = job->patches.taps, nr = weight_nr(job);
     job->blocks = tt_div_up(shape->outputs / shape->groups, nr);
     job->strips = job->depthwise ? 1 : tt_div_up(taps, TAP_STRIP);
     job->block_floats = taps * nr;
-    blocks = shape->groups * job->blocks;
+    size_t blocks = shape->groups * job->blocks;
     job->portion_floats = blocks * job->block_floats;
     size_t most = tt_max(1, tt_min(MOST_PARTIAL_SUMS, PARTIAL_SUMS_KEPT / job->portion_floats));
     job->images_each = tt_div_up(shape->batch, tt_min(shape->batch, most));

@@ -10,8 +10,8 @@
 
 #include "ops/matmul.h"
 
-/* IN_ORDER has its rows as they are, for readers that take one pixel at a time. BY_STRIDE keeps columns 0, s, 2s
- * ... of a row together, then 1, s + 1 ..., for a stride of s: for readers of vectors of neighbouring pixels. */
+/* IN_ORDER has its rows as they are, for readers that take one pixel at a time. BY_STRIDE keeps columns 0, s,
+ * 2s ... of a row together, then 1, s + 1 ..., for a stride of s: for readers of vectors of pixels. */
 typedef enum { TT_IN_ORDER, TT_BY_STRIDE } tt_image_layout;
 
 typedef struct {
