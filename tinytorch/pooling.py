@@ -10,7 +10,7 @@ import numpy as np
 from . import kernels
 from ._arrays import as_float
 from ._images import Pair, check_images, pad_images, pair
-from .autograd.engine import Function, record
+from .autograd.engine import Function, is_grad_enabled, record
 from .module import Module
 from .tensor import Tensor
 
@@ -100,12 +100,21 @@ class MaxPool2dBackward(Function):
 
     owns_gradients = True
 
-    def __init__(self, x: Tensor, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        kernel_size: Pair,
+        stride: Pair | None = None,
+        padding: Pair = 0,
+        places: np.ndarray | None = None,
+    ) -> None:
         super().__init__(x)
         self.window = kernel_size, stride, padding
+        self.places = places
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return kernels.max_pool2d_backward(grad, self.saved_tensors[0].data, *self.window)
+        x = self.saved_tensors[0].data
+        return kernels.max_pool2d_backward(grad, x, *self.window, places=self.places)
 
 
 class SpreadMaxPool2dBackward(Function):
@@ -162,8 +171,12 @@ def max_pool2d(
     """The largest value of each window; see `MaxPool2d`. x (N, C, H, W) → (N, C, OH, OW)"""
     check_images("max_pool2d", x)
     if dilation in (1, (1, 1)) and not ceil_mode:
-        y = kernels.max_pool2d(x.data, kernel_size, stride, padding)
-        return record(y, MaxPool2dBackward, x, kernel_size, stride, padding)
+        window, places = (kernel_size, stride, padding), None
+        if x.requires_grad and is_grad_enabled():
+            y, places = kernels.max_pool2d_with_places(x.data, *window)
+        else:
+            y = kernels.max_pool2d(x.data, *window)
+        return record(y, MaxPool2dBackward, x, *window, places)
     spans = _spans("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     y, winner = _max_pool_by_taps(x.data, *spans)
     return record(y, SpreadMaxPool2dBackward, x, spans, winner)
