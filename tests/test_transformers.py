@@ -296,3 +296,11 @@ def test_a_full_cache_is_an_error(model):
     cache.advance(2)
     with pytest.raises(ValueError, match="cache is full"):
         model.infer([[1]], cache)
+
+
+def test_generation_sees_weights_that_changed_since(model):
+    model.generate(tokens(1, 1), 3, temperature=0)
+    model.blocks[0].attention.q_proj.weight.data = model.blocks[0].attention.q_proj.weight.data * -3
+    ids, cache = tokens(batch=1, steps=5), kernels.KVCache(1, 24, 2, 4, 4)
+    got = [model.infer(ids[:, t : t + 1], cache) for t in range(5)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), model.infer(ids), atol=1e-4)

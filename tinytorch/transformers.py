@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -162,6 +163,8 @@ class GPT(Module):
     lm_head : Linear (embed_dim, vocab_size), without bias
     """
 
+    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
+
     def __init__(
         self,
         vocab_size: int,
@@ -225,7 +228,7 @@ class GPT(Module):
         ids = self._checked(tokens, start)
         steps = ids.shape[1]
         x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[start : start + steps]
-        if cache is not None and steps == 1 and (blocks := as_decoder_blocks(self.blocks)):
+        if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
             x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
         else:
             for layer, block in enumerate(self.blocks):
@@ -280,12 +283,25 @@ class GPT(Module):
         cache = self._new_cache(*sequence.shape) if use_cache else None
         read = 0  # how many positions the cache holds
         # One position at a time reads weights as they lie; whole sequences are worth packing them for.
-        with nullcontext() if use_cache and ids.shape[1] == 1 else packed_weights(self):
+        packed = nullcontext() if use_cache and ids.shape[1] == 1 else packed_weights(self)
+        with packed, self._described_blocks():
             for length in range(ids.shape[1], sequence.shape[1]):
                 logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
                 sequence[:, length] = _choose(logits, temperature, top_k, rng)
                 read = length if use_cache else 0
         return from_numpy(sequence)
+
+    def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
+        return self._described or as_decoder_blocks(self.blocks)
+
+    @contextmanager
+    def _described_blocks(self) -> Iterator[None]:
+        """Look at the blocks once and not for each token; inside, they and their weights must not change."""
+        self._described = as_decoder_blocks(self.blocks)
+        try:
+            yield
+        finally:
+            self._described = None
 
     def _new_cache(self, batch_size: int, length: int) -> kernels.KVCache:
         head_dim = self.embed_dim // self.num_heads

@@ -68,10 +68,14 @@ tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix 
     return TT_OK;
 }
 
+/* Parts of rows stream worse than whole ones: raced on a Zen 3 core, two workers were slower on less than so many
+ * times the work that is worth a worker elsewhere. */
+static const double STREAM_WORK = 16;
+
 void tt_matmul_streamed(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out)
 {
     if (m == 0 || n == 0) return;
-    int workers = tt_workers_for(2.0 * (double)m * (double)n * (double)k);
+    int workers = tt_workers_for(2.0 / STREAM_WORK * (double)m * (double)n * (double)k);
     direct_job job = {.m = m, .n = n, .k = k, .rows_each = m, .row_tasks = 1, .a = a, .b = b, .out = out,
                       .streams_b = 1};
     job.columns_each = tt_round_up(tt_div_up(n, (size_t)workers), STRIP);
