@@ -122,6 +122,23 @@ typedef struct {
 tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
                               const float *v, float scale, float *y);
 
+/* A weight and its bias: (in, out) and (out) of a product, (width) and (width) of a norm. The bias may be NULL. */
+typedef struct {
+    const float *weight, *bias;
+} tt_affine;
+
+/* A block of a transformer: x += out(attention(q, k, v of norm1(x))), then x += contract(gelu(expand(norm2(x)))). */
+typedef struct {
+    size_t hidden; /* between expand and contract */
+    tt_affine norm1, q, k, v, out, norm2, expand, contract;
+    float eps1, eps2;
+} tt_decoder_block;
+
+/* Takes x (batch, width), one new position of each sequence, through all blocks in place. Block i reads and appends to
+ * caches[i]; the caches have one shape and the same lengths. On TT_BAD_VALUE, a full cache, nothing is written. */
+tt_status tt_decode_blocks(size_t count, const tt_decoder_block *blocks, const tt_kv_cache *caches, size_t heads,
+                           size_t width, float *x);
+
 /* convolution --------------------------------------------------------------------------------- */
 
 /* x (batch, channels, height, width), w (outputs, channels / groups, kernel_h, kernel_w),

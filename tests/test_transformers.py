@@ -4,11 +4,21 @@ import numpy as np
 import pytest
 
 from tinytorch import kernels
+from tinytorch.activations import GELU
 from tinytorch.autograd import gradcheck, no_grad
+from tinytorch.layers import Linear
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
-from tinytorch.transformers import GPT, MLP, LayerNorm, TransformerBlock, _choose, create_causal_mask
+from tinytorch.transformers import (
+    GPT,
+    MLP,
+    LayerNorm,
+    TransformerBlock,
+    _choose,
+    as_decoder_blocks,
+    create_causal_mask,
+)
 
 VOCAB = 11
 
@@ -233,3 +243,64 @@ def test_learns_a_short_text_by_heart():
         optimizer.step()
     assert loss.item() < 0.1
     assert np.array_equal(model.generate(text[:4], len(text) - 4, temperature=0).data[0], text)
+
+
+class Louder(Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def odd_linear(block):
+    block.mlp.linear1 = Louder(16, 64)
+
+
+def odd_gelu(block):
+    block.mlp.gelu = GELU("tanh")
+
+
+def odd_hook(block):
+    plain = block.mlp.linear2.forward
+    block.mlp.linear2.forward = lambda x: plain(x)
+
+
+def odd_method(block):
+    plain = block.attention.infer
+    block.attention.infer = lambda x, *rest: 3 * plain(x, *rest)
+
+
+@pytest.mark.parametrize("change", [odd_linear, odd_gelu, odd_hook, odd_method])
+def test_a_block_that_is_not_ordinary_takes_its_own_layers(model, change):
+    assert as_decoder_blocks(model.blocks) is not None
+    change(model.blocks[1])
+    assert as_decoder_blocks(model.blocks) is None
+    ids, cache = tokens(batch=2, steps=6), kernels.KVCache(2, 24, 2, 4, 4)
+    got = [model.infer(ids[:, t : t + 1], cache) for t in range(6)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), model.infer(ids), atol=1e-4)
+
+
+def test_generation_runs_on_a_replaced_matmul(model):
+    calls = []
+
+    def mine(a, b):
+        calls.append(None)
+        return a @ b
+
+    expected = model.generate(tokens(1, 1), 6, temperature=0).data
+    with kernels.use(matmul=mine):
+        assert np.array_equal(model.generate(tokens(1, 1), 6, temperature=0).data, expected)
+    assert len(calls) >= 6 * 2 * 6
+
+
+def test_a_full_cache_is_an_error(model):
+    cache = kernels.KVCache(1, 2, 2, 4, 4)
+    cache.advance(2)
+    with pytest.raises(ValueError, match="cache is full"):
+        model.infer([[1]], cache)
+
+
+def test_generation_sees_weights_that_changed_since(model):
+    model.generate(tokens(1, 1), 3, temperature=0)
+    model.blocks[0].attention.q_proj.weight.data = model.blocks[0].attention.q_proj.weight.data * -3
+    ids, cache = tokens(batch=1, steps=5), kernels.KVCache(1, 24, 2, 4, 4)
+    got = [model.infer(ids[:, t : t + 1], cache) for t in range(5)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), model.infer(ids), atol=1e-4)

@@ -465,6 +465,17 @@ def attention_decode(
     is written. int8: scale = max|k| / 127 for each position and head, q = rint(k / scale), 0 for a
     scale of 0. -> (B, H, 1, D)."""
 
+def decode_blocks(
+    x: F32,
+    blocks: tuple[tuple[Any, ...], ...],
+    layers: tuple[tuple[Array, Array, F32 | None, F32 | None], ...],
+    lengths: NDArray[int64],
+    heads: int,
+    /,
+) -> F32:
+    """x (B, 1, E) through all blocks, each a kernels.DecoderBlock; layers as attention_decode takes them,
+    one for each block. Lengths as there. -> (B, 1, E)."""
+
 # --- lessons --------------------------------------------------------------------------------
 
 def lesson_ladders() -> dict[str, tuple[tuple[str, str, str, str, int], ...]]:

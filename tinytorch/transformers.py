@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,56 @@ class TransformerBlock(Module):
         return x + self.mlp.infer(infer(self.ln2, x))
 
 
+def as_decoder_blocks(blocks: list[TransformerBlock]) -> tuple[kernels.DecoderBlock, ...] | None:
+    """The weights for `kernels.decode_blocks`, or None when a block is not made of ordinary layers."""
+    described = []
+    for block in blocks:
+        if not _is_ordinary(block):
+            return None
+        attention, mlp = block.attention, block.mlp
+        described.append(
+            kernels.DecoderBlock(
+                norm1=(block.ln1.gamma.data, block.ln1.beta.data),
+                q=_weight_and_bias(attention.q_proj),
+                k=_weight_and_bias(attention.k_proj),
+                v=_weight_and_bias(attention.v_proj),
+                out=_weight_and_bias(attention.out_proj),
+                norm2=(block.ln2.gamma.data, block.ln2.beta.data),
+                expand=_weight_and_bias(mlp.linear1),
+                contract=_weight_and_bias(mlp.linear2),
+                eps1=block.ln1.eps,
+                eps2=block.ln2.eps,
+            )
+        )
+    return tuple(described)
+
+
+def _is_ordinary(block: TransformerBlock) -> bool:
+    """Whether `infer` of this block does what `kernels.decode_blocks` does: no subclass, no layer that was
+    put in another's place (quantized, sparse), no method replaced on an instance.
+    """
+    if type(block) is not TransformerBlock:
+        return False
+    attention, mlp = block.attention, block.mlp
+    if type(attention) is not MultiHeadAttention or type(mlp) is not MLP or type(mlp.gelu) is not GELU:
+        return False
+    norms = block.ln1, block.ln2
+    linears = (
+        attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.linear1, mlp.linear2,
+    )  # fmt: skip
+    return (
+        mlp.gelu.approximate == "none"
+        and all(type(layer) is LayerNorm for layer in norms)
+        and all(type(layer) is Linear for layer in linears)
+        and not any("infer" in vars(part) for part in (block, attention, mlp))
+        and not any("forward" in vars(part) for part in (block, mlp, mlp.gelu, *norms, *linears))
+    )
+
+
+def _weight_and_bias(layer: Linear) -> tuple[Array, Array | None]:
+    return layer.weight.data, None if layer.bias is None else layer.bias.data
+
+
 class GPT(Module):
     """A decoder-only language model: for each position, a score for each possible next token.
 
@@ -110,6 +162,8 @@ class GPT(Module):
     ln_f : LayerNorm
     lm_head : Linear (embed_dim, vocab_size), without bias
     """
+
+    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
 
     def __init__(
         self,
@@ -174,8 +228,11 @@ class GPT(Module):
         ids = self._checked(tokens, start)
         steps = ids.shape[1]
         x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[start : start + steps]
-        for layer, block in enumerate(self.blocks):
-            x = block.infer(x, cache, layer)
+        if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
+            x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
+        else:
+            for layer, block in enumerate(self.blocks):
+                x = block.infer(x, cache, layer)
         if cache is not None:
             cache.advance(steps)
         if last_only:
@@ -225,12 +282,26 @@ class GPT(Module):
         sequence[:, : ids.shape[1]] = ids
         cache = self._new_cache(*sequence.shape) if use_cache else None
         read = 0  # how many positions the cache holds
-        with packed_weights(self):
+        # One position at a time reads weights as they lie; whole sequences are worth packing them for.
+        packed = nullcontext() if use_cache and ids.shape[1] == 1 else packed_weights(self)
+        with packed, self._described_blocks():
             for length in range(ids.shape[1], sequence.shape[1]):
                 logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
                 sequence[:, length] = _choose(logits, temperature, top_k, rng)
                 read = length if use_cache else 0
         return from_numpy(sequence)
+
+    def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
+        return self._described or as_decoder_blocks(self.blocks)
+
+    @contextmanager
+    def _described_blocks(self) -> Iterator[None]:
+        """Look at the blocks once and not for each token; inside, they and their weights must not change."""
+        self._described = as_decoder_blocks(self.blocks)
+        try:
+            yield
+        finally:
+            self._described = None
 
     def _new_cache(self, batch_size: int, length: int) -> kernels.KVCache:
         head_dim = self.embed_dim // self.num_heads

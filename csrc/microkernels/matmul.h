@@ -14,21 +14,19 @@
 
 #include <stddef.h>
 
-/* c (n) = a (k) @ b (k, n), or += when `accumulate` (matmul_row.c); the rows of b are contiguous. */
-typedef void tt_matmul_row(size_t n, size_t k, const float *a, size_t a_stride, const float *b, size_t b_row_stride,
-                           float *c, int accumulate);
+/* c (m, n) = a @ b, or += when `accumulate`; a (m, k) has any strides, the rows of b (k, n) are contiguous. */
+typedef void tt_matmul_rows(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, size_t a_column_stride,
+                            const float *b, size_t b_row_stride, float *c, size_t c_row_stride, int accumulate);
 
-extern tt_matmul_row tt_matmul_row_scalar, tt_matmul_row_avx2, tt_matmul_row_avx512, tt_matmul_row_neon;
+extern tt_matmul_rows tt_matmul_few_rows_scalar, tt_matmul_few_rows_avx2, tt_matmul_few_rows_avx512,
+    tt_matmul_few_rows_neon;
 
-/* Products of operands that are not packed, for any m, n and k (matmul_direct.c). */
+/* Products of operands that are not packed, for any m, n and k (matmul_direct.c, matmul_few_rows.c). */
 typedef struct {
-    /* c (m, n) = a @ b, or += when `accumulate`; a (m, k) has any strides, the rows of b (k, n) are contiguous. */
-    void (*rows)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, size_t a_column_stride,
-                 const float *b, size_t b_row_stride, float *c, size_t c_row_stride, int accumulate);
+    tt_matmul_rows *rows, *few_rows; /* the latter where reading b is what takes time */
     /* c (m, n) = a @ b; the rows of a and the columns of b are contiguous. For few rows. */
     void (*columns)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, const float *b,
                     size_t b_column_stride, float *c, size_t c_row_stride);
-    tt_matmul_row *row;
 } tt_matmul_direct_kernels;
 
 extern const tt_matmul_direct_kernels tt_matmul_direct_scalar, tt_matmul_direct_avx2, tt_matmul_direct_avx512,

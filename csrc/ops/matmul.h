@@ -33,6 +33,9 @@ tt_status tt_matmul_matrices(size_t m, size_t n, size_t k, tt_matrix a, tt_matri
 int tt_matmul_is_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b);
 tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out);
 
+/* The same for few rows of a and a b from beyond L2, whose rows are contiguous. */
+void tt_matmul_streamed(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out);
+
 /* The same for any operands, packed block by block. */
 tt_status tt_matmul_driver(size_t m, size_t n, size_t k, tt_operand a, tt_operand b, tt_output out);
 

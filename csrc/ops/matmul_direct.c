@@ -18,6 +18,7 @@ typedef struct {
     size_t m, n, k, rows_each, columns_each, row_tasks;
     tt_matrix a, b;
     tt_output out;
+    int streams_b; /* few rows of a, and b from beyond L2 */
 } direct_job;
 
 static void multiply_part(void *context, size_t index, int worker)
@@ -30,11 +31,9 @@ static void multiply_part(void *context, size_t index, int worker)
     const float *a = job->a.data + i * job->a.row_stride, *b = job->b.data + j * job->b.column_stride;
     float *c = out->c + i * out->row_stride + j;
     const tt_matmul_direct_kernels *direct = tt_kernels()->matmul->direct;
-    if (job->b.column_stride == 1 && m == 1)
-        direct->row(n, job->k, a, job->a.column_stride, b, job->b.row_stride, c, out->accumulate);
-    else if (job->b.column_stride == 1)
-        direct->rows(m, n, job->k, a, job->a.row_stride, job->a.column_stride, b, job->b.row_stride, c,
-                     out->row_stride, out->accumulate);
+    if (job->b.column_stride == 1)
+        (job->streams_b ? direct->few_rows : direct->rows)(m, n, job->k, a, job->a.row_stride, job->a.column_stride, b,
+                                                           job->b.row_stride, c, out->row_stride, out->accumulate);
     else
         direct->columns(m, n, job->k, a, job->a.row_stride, b, job->b.column_stride, c, out->row_stride);
     if (out->row_bias || out->column_bias || out->activation)
@@ -47,7 +46,7 @@ tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix 
     if (m == 0 || n == 0) return TT_OK;
     const tt_matmul_kernels *kernels = tt_kernels()->matmul;
     direct_job job = {.m = m, .n = n, .k = k, .rows_each = m, .columns_each = n, .row_tasks = 1, .a = a, .b = b,
-                      .out = out};
+                      .out = out, .streams_b = m == 1};
     int workers = tt_workers_for(2.0 * (double)m * (double)n * (double)k);
     if (workers > 1 && m >= (size_t)workers * kernels->mr) {
         job.rows_each = tt_round_up(tt_div_up(m, (size_t)workers), kernels->mr);
@@ -68,4 +67,18 @@ tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix 
     tt_parallel_for(workers, job.row_tasks * tt_div_up(n, job.columns_each), multiply_part, &job);
     tt_scratch_release(turned);
     return TT_OK;
+}
+
+/* Parts of rows stream worse than whole ones: raced on a Zen 3 core, two workers were slower on less than so many
+ * times the work that is worth a worker elsewhere. */
+static const double STREAM_WORK = 16;
+
+void tt_matmul_streamed(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b, tt_output out)
+{
+    if (m == 0 || n == 0) return;
+    int workers = tt_workers_for(2.0 / STREAM_WORK * (double)m * (double)n * (double)k);
+    direct_job job = {.m = m, .n = n, .k = k, .rows_each = m, .row_tasks = 1, .a = a, .b = b, .out = out,
+                      .streams_b = 1};
+    job.columns_each = tt_round_up(tt_div_up(n, (size_t)workers), STRIP);
+    tt_parallel_for(workers, tt_div_up(n, job.columns_each), multiply_part, &job);
 }

@@ -1,5 +1,7 @@
 #include "python/args.h"
 
+#include <string.h>
+
 /* q (B, H, T, D), k (B, G, S, D), v (B, G, S, E), G divides H. */
 static int next_qkv(tt_args *args, tt_attention *a)
 {
@@ -171,10 +173,155 @@ static PyObject *attention_decode(PyObject *module, PyObject *const *values, Py_
     return NULL;
 }
 
+/* A tuple of so many items; its arrays live as long as it does, and it is an argument of the call at hand. */
+static int expect_tuple(const tt_args *args, const char *name, PyObject *value, Py_ssize_t count)
+{
+    if (PyTuple_Check(value) && (count < 0 || PyTuple_GET_SIZE(value) == count)) return 0;
+    PyErr_Format(PyExc_TypeError, "%s: %s must be a tuple of the right length", args->function, name);
+    return -1;
+}
+
+/* The items of a tuple as arguments. */
+static tt_args items_of(const tt_args *args, PyObject *tuple)
+{
+    return (tt_args){args->function, ((PyTupleObject *)tuple)->ob_item, PyTuple_GET_SIZE(tuple), 0};
+}
+
+/* The next item, (weight, bias or None): weight (in, out), or (out) where `in` is 0. An `out` of 0 takes what it
+ * finds. */
+static int next_affine(tt_args *items, const char *name, size_t in, size_t *out, tt_affine *affine)
+{
+    PyObject *pair = items->values[items->next++];
+    if (expect_tuple(items, name, pair, 2) < 0) return -1;
+    tt_args parts = items_of(items, pair);
+    PyArrayObject *weight, *bias;
+    int ndim = in ? 2 : 1;
+    if (!(weight = tt_next_array(&parts, name, NPY_FLOAT32, ndim, ndim)) ||
+        tt_next_optional(&parts, name, NPY_FLOAT32, 1, 1, &bias) < 0)
+        return -1;
+    if (!*out) *out = TT_DIM(weight, ndim - 1);
+    size_t dims[2] = {in, *out};
+    if (tt_expect_shape(items, name, weight, ndim, dims + 2 - ndim) < 0 ||
+        (bias && tt_expect_size(items, name, "elements in its bias", TT_DIM(bias, 0), *out) < 0))
+        return -1;
+    *affine = (tt_affine){TT_F32(weight), TT_F32_OR_NULL(bias)};
+    return 0;
+}
+
+static int read_block(const tt_args *args, PyObject *tuple, const tt_kv_cache *cache, size_t heads, size_t width,
+                      tt_decoder_block *block)
+{
+    if (expect_tuple(args, "each block", tuple, 10) < 0) return -1;
+    tt_args items = items_of(args, tuple);
+    size_t queries = heads * cache->d, keys = cache->kv_heads * cache->d;
+    double eps1, eps2;
+    block->hidden = 0;
+    if (next_affine(&items, "norm1", 0, &width, &block->norm1) < 0 ||
+        next_affine(&items, "q", width, &queries, &block->q) < 0 ||
+        next_affine(&items, "k", width, &keys, &block->k) < 0 ||
+        next_affine(&items, "v", width, &keys, &block->v) < 0 ||
+        next_affine(&items, "out", queries, &width, &block->out) < 0 ||
+        next_affine(&items, "norm2", 0, &width, &block->norm2) < 0 ||
+        next_affine(&items, "expand", width, &block->hidden, &block->expand) < 0)
+        return -1;
+    if (!block->hidden) {
+        PyErr_Format(PyExc_ValueError, "%s: expand has no outputs", args->function);
+        return -1;
+    }
+    if (next_affine(&items, "contract", block->hidden, &width, &block->contract) < 0 ||
+        tt_next_double(&items, "eps1", &eps1) < 0 || tt_next_double(&items, "eps2", &eps2) < 0)
+        return -1;
+    block->eps1 = (float)eps1;
+    block->eps2 = (float)eps2;
+    return 0;
+}
+
+/* One layer of the cache: (keys, values, key_scales, value_scales), all with the shape of the first. */
+static int read_layer(const tt_args *args, PyObject *layer, PyObject *lengths, size_t batch, tt_kv_cache *cache)
+{
+    if (expect_tuple(args, "each layer of the cache", layer, 4) < 0) return -1;
+    PyObject *values[5];
+    for (int i = 0; i < 4; i++) values[i] = PyTuple_GET_ITEM(layer, i);
+    values[4] = lengths;
+    tt_args parts = {args->function, values, 5, 0};
+    if (!cache->d) {
+        PyArrayObject *keys = (PyArrayObject *)values[0];
+        if (!PyArray_Check(values[0]) || PyArray_NDIM(keys) != 4) {
+            PyErr_Format(PyExc_TypeError, "%s: keys must be an array of 4 axes", args->function);
+            return -1;
+        }
+        *cache = (tt_kv_cache){.batch = batch, .kv_heads = TT_DIM(keys, 1), .d = TT_DIM(keys, 3)};
+    }
+    return next_cache(&parts, cache);
+}
+
+/* Reads `count` blocks and the layers that belong to them. */
+static int read_blocks(tt_args *args, PyObject *const *values, PyArrayObject *x, size_t heads, Py_ssize_t count,
+                       tt_decoder_block *blocks, tt_kv_cache *caches)
+{
+    caches[0].d = 0;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (i > 0) caches[i] = caches[0];
+        PyObject *layer = PyTuple_GET_ITEM(values[2], i);
+        size_t room = caches[0].capacity;
+        if (read_layer(args, layer, values[3], TT_DIM(x, 0), &caches[i]) < 0) return -1;
+        if (i > 0 && tt_expect_size(args, "each layer of the cache", "positions", caches[i].capacity, room) < 0)
+            return -1;
+        if (!caches[0].kv_heads || !caches[0].d || heads % caches[0].kv_heads) {
+            PyErr_Format(PyExc_ValueError, "%s: %zu query heads cannot share %zu key and value heads evenly",
+                         args->function, heads, caches[0].kv_heads);
+            return -1;
+        }
+        PyObject *block = PyTuple_GET_ITEM(values[1], i);
+        if (read_block(args, block, &caches[0], heads, TT_DIM(x, 2), &blocks[i]) < 0) return -1;
+    }
+    return 0;
+}
+
+enum { MOST_HEADS = 1 << 20 }; /* so that sizes made of it do not overflow */
+
+/* x (B, 1, E), blocks, layers of the cache, lengths, heads -> (B, 1, E) */
+static PyObject *decode_blocks(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *x, *y = NULL;
+    int heads;
+    if (tt_args_begin(&args, "decode_blocks", values, count, 5) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 3, 3)) || expect_tuple(&args, "blocks", values[1], -1) < 0 ||
+        expect_tuple(&args, "layers", values[2], PyTuple_GET_SIZE(values[1])) < 0)
+        return NULL;
+    args.next = 4;
+    Py_ssize_t layers = PyTuple_GET_SIZE(values[1]);
+    if (tt_next_int(&args, "heads", 1, MOST_HEADS, &heads) < 0 || tt_expect_size(&args, "x", "positions", TT_DIM(x, 1), 1) < 0)
+        return NULL;
+    if (layers == 0 || TT_DIM(x, 2) == 0) {
+        PyErr_SetString(PyExc_ValueError, "decode_blocks: needs at least one block and one feature");
+        return NULL;
+    }
+    tt_decoder_block *blocks = PyMem_Calloc((size_t)layers, sizeof *blocks);
+    tt_kv_cache *caches = PyMem_Calloc((size_t)layers, sizeof *caches);
+    tt_status status = TT_OUT_OF_MEMORY;
+    if (blocks && caches && read_blocks(&args, values, x, (size_t)heads, layers, blocks, caches) == 0 &&
+        (y = tt_new_like(x))) {
+        memcpy(PyArray_DATA(y), PyArray_DATA(x), (size_t)PyArray_NBYTES(x));
+        Py_BEGIN_ALLOW_THREADS
+        status = tt_decode_blocks((size_t)layers, blocks, caches, (size_t)heads, TT_DIM(x, 2), TT_F32(y));
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(blocks);
+    PyMem_Free(caches);
+    if (status == TT_OK) return (PyObject *)y;
+    if (!PyErr_Occurred()) tt_raise("decode_blocks", status);
+    Py_XDECREF(y);
+    return NULL;
+}
+
 static PyMethodDef methods[] = {
     TT_FASTCALL(attention),
     TT_FASTCALL(attention_backward),
     TT_FASTCALL(attention_decode),
+    TT_FASTCALL(decode_blocks),
     {NULL, NULL, 0, NULL},
 };
 

@@ -120,8 +120,78 @@ static void check_full_cache(void)
     CHECK(stored[0] == 7, "nothing is written");
 }
 
+enum { WIDTH = 20, HIDDEN = 37, DIM = 6, QUERIES = HEADS * DIM, KEYS = SHARED * DIM, ROOM = 3, LAYERS = 2 };
+
+/* The same block in calls of its own. */
+static void decode_by_steps(const tt_decoder_block *block, const tt_kv_cache *cache, float *x)
+{
+    size_t batch = cache->batch;
+    float normal[9 * WIDTH], q[9 * QUERIES], k[9 * KEYS], v[9 * KEYS];
+    float y[9 * QUERIES], hidden[9 * HIDDEN], out[9 * WIDTH];
+#define LINEAR(from, in, w, to, columns)                                                               \
+    tt_linear_f32(batch, columns, in, from, (tt_matrix){(w).weight, columns, 1}, NULL, (w).bias, TT_NONE, to)
+    tt_layer_norm_f32(batch, WIDTH, x, block->norm1.weight, block->norm1.bias, block->eps1, normal);
+    LINEAR(normal, WIDTH, block->q, q, QUERIES);
+    LINEAR(normal, WIDTH, block->k, k, KEYS);
+    LINEAR(normal, WIDTH, block->v, v, KEYS);
+    CHECK(tt_attention_decode(cache, HEADS, q, k, v, 1 / sqrtf(DIM), y) == TT_OK, "memory");
+    LINEAR(y, QUERIES, block->out, out, WIDTH);
+    for (size_t i = 0; i < batch * WIDTH; i++) x[i] += out[i];
+    tt_layer_norm_f32(batch, WIDTH, x, block->norm2.weight, block->norm2.bias, block->eps2, normal);
+    LINEAR(normal, WIDTH, block->expand, hidden, HIDDEN);
+    tt_gelu_f32(batch * HIDDEN, hidden, TT_GELU_ERF, hidden);
+    LINEAR(hidden, HIDDEN, block->contract, out, WIDTH);
+    for (size_t i = 0; i < batch * WIDTH; i++) x[i] += out[i];
+#undef LINEAR
+}
+
+static void check_decode_blocks(size_t batch)
+{
+    const size_t sizes[] = {WIDTH, WIDTH * QUERIES, WIDTH * KEYS, WIDTH * KEYS, QUERIES * WIDTH, WIDTH, WIDTH * HIDDEN,
+                            HIDDEN * WIDTH};
+    const size_t biases[] = {WIDTH, QUERIES, KEYS, KEYS, WIDTH, WIDTH, HIDDEN, WIDTH};
+    float *owned[2 * 8];
+    for (unsigned i = 0; i < 8; i++) {
+        owned[2 * i] = whole_numbers(sizes[i], i + 1);
+        owned[2 * i + 1] = whole_numbers(biases[i], i + 9);
+        for (size_t j = 0; j < sizes[i]; j++) owned[2 * i][j] *= 0.1f;
+    }
+#define AFFINE(i) {owned[2 * i], owned[2 * i + 1]}
+    tt_decoder_block block = {HIDDEN,    AFFINE(0), AFFINE(1), AFFINE(2), AFFINE(3), AFFINE(4),
+                              AFFINE(5), AFFINE(6), AFFINE(7), 1e-5f,     1e-5f};
+#undef AFFINE
+    const tt_decoder_block blocks[LAYERS] = {block, block};
+    int64_t lengths[9] = {0};
+    size_t cached = batch * SHARED * ROOM * DIM;
+    float *x = whole_numbers(batch * WIDTH, 17), *expected = whole_numbers(batch * WIDTH, 17);
+    float *memory[2 * 2 * LAYERS];
+    tt_kv_cache caches[2 * LAYERS];
+    for (int i = 0; i < 2 * LAYERS; i++) {
+        memory[2 * i] = whole_numbers(cached, 0);
+        memory[2 * i + 1] = whole_numbers(cached, 0);
+        caches[i] = (tt_kv_cache){batch, SHARED, ROOM, DIM, memory[2 * i], memory[2 * i + 1], NULL, NULL, lengths};
+    }
+    for (int64_t t = 0; t < ROOM; t++) {
+        for (size_t b = 0; b < batch; b++) lengths[b] = t;
+        CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_OK, "memory");
+        for (int i = 0; i < LAYERS; i++) decode_by_steps(&blocks[i], &caches[LAYERS + i], expected);
+        for (size_t i = 0; i < batch * WIDTH; i++)
+            CHECK(fabsf(x[i] - expected[i]) <= 1e-3f * (1 + fabsf(expected[i])), "batch %zu: %g instead of %g", batch,
+                  x[i], expected[i]);
+    }
+    lengths[0] = ROOM;
+    CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_BAD_VALUE, "there is no room");
+    for (int i = 0; i < 2 * 8; i++) free(owned[i]);
+    for (int i = 0; i < 2 * 2 * LAYERS; i++) free(memory[i]);
+    free(x);
+    free(expected);
+}
+
 void test_attention(void)
 {
+    check_decode_blocks(1);
+    check_decode_blocks(3);
+    check_decode_blocks(9);
     for (int i = 0; i < SHAPES; i++) check(shapes[i]);
     const size_t widths[] = {1, 7, 16, 33, 64, 130};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)

@@ -20,6 +20,7 @@ from .activation import (
 from .attention import attention, attention_backward, attention_decode
 from .cache import KVCache
 from .conv import conv2d, conv2d_backward
+from .decoder import DecoderBlock, decode_blocks
 from .int4 import PackedInt4, linear_int4, pack_int4
 from .int8 import PackedInt8, conv2d_int8, linear_int8, matmul_int8, pack_int8
 from .loss import cross_entropy, cross_entropy_backward
@@ -46,6 +47,7 @@ from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backwar
 from .sparse import SparseMatrix, sparse_conv2d, sparse_linear, sparse_matmul
 
 __all__ = [
+    "DecoderBlock",
     "KVCache",
     "PackedInt4",
     "PackedInt8",
@@ -66,6 +68,7 @@ __all__ = [
     "cpu_info",
     "cross_entropy",
     "cross_entropy_backward",
+    "decode_blocks",
     "dequantize",
     "gelu",
     "gelu_backward",

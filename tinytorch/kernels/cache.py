@@ -89,7 +89,7 @@ class KVCache:
         self.value_scales = np.zeros(shape[:-1], np.float32) if scaled else None
         self.lengths = np.zeros(shape[1], np.int64)
         # One tuple of views for each layer, made here so that decoding need not make them.
-        self._layers = [self._views(layer) for layer in range(shape[0])]
+        self._layers = tuple(self._views(layer) for layer in range(shape[0]))
 
     def _views(self, layer: int) -> tuple[np.ndarray, np.ndarray, Any, Any]:
         key_scales = None if self.key_scales is None else self.key_scales[layer]
@@ -173,7 +173,7 @@ class KVCache:
         for name, value in state.items():
             setattr(self, name, value)
         # Views of the copied arrays, not copies of the views.
-        self._layers = [self._views(layer) for layer in range(len(self.keys))]
+        self._layers = tuple(self._views(layer) for layer in range(len(self.keys)))
 
     def __repr__(self) -> str:
         layers, batch, heads, length, dim = self.keys.shape

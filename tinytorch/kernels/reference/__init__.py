@@ -20,7 +20,7 @@ from .activation import (
     tanh,
     tanh_backward,
 )
-from .attention import attention, attention_backward, attention_decode
+from .attention import attention, attention_backward, attention_decode, decode_blocks
 from .conv import conv2d, conv2d_backward
 from .loss import cross_entropy, cross_entropy_backward
 from .matmul import linear, matmul
@@ -60,6 +60,7 @@ __all__ = [
     "conv2d_int8",
     "cross_entropy",
     "cross_entropy_backward",
+    "decode_blocks",
     "dequantize",
     "gelu",
     "gelu_backward",

@@ -1,14 +1,13 @@
-/* A vector times a matrix: c (n) = a (k) @ b (k, n). Each element of b is used once, so all that counts is how
- * fast b comes. A few whole rows at a time are one long stream, which the CPU fetches ahead by itself; strips of
- * columns, as in matmul_direct.c, would be many short ones. The price is that c passes by once for each few rows,
- * in L1. */
+/* Few rows times a matrix: c (m, n) = a (m, k) @ b (k, n). Each element of b is used so rarely that what counts is
+ * how fast b comes. A few whole rows of it at a time are one long stream, which is fetched ahead; strips of columns,
+ * as in matmul_direct.c, would be many short ones. The price is that c passes by once for each few rows, in L1. */
 #include "microkernels/matmul.h"
 #include "microkernels/vec.h"
 
 enum {
     DEPTH = 4,      /* rows of b: enough that c costs little, few enough that their lines, if 4 KiB apart, do not
                        push each other out of an 8-way L1 */
-    COLUMNS = 2048, /* of c at a time: 8 KiB stay in L1 beside what streams through it */
+    COLUMNS = 1024, /* at a time: with them, DEPTH rows of b and a few of c fill L1 */
     LINE = 16 / VF_N /* vectors in a cache line */
 };
 
@@ -38,15 +37,24 @@ TT_INLINE void add_rows(const size_t depth, size_t n, const float *a, size_t a_s
     }
 }
 
-void TT_FOR_LEVEL(tt_matmul_row)(size_t n, size_t k, const float *a, size_t a_stride, const float *b,
-                                 size_t b_row_stride, float *c, int accumulate)
+void TT_FOR_LEVEL(tt_matmul_few_rows)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride,
+                                      size_t a_column_stride, const float *b, size_t b_row_stride, float *c,
+                                      size_t c_row_stride, int accumulate)
 {
-    if (!accumulate) memset(c, 0, n * sizeof *c);
-    for (size_t j = 0; j < n; j += COLUMNS) {
-        size_t columns = n - j < COLUMNS ? n - j : COLUMNS, p = 0;
-        for (; p + DEPTH <= k; p += DEPTH)
-            add_rows(DEPTH, columns, a + p * a_stride, a_stride, b + p * b_row_stride + j, b_row_stride, c + j);
-        for (; p < k; p++)
-            add_rows(1, columns, a + p * a_stride, a_stride, b + p * b_row_stride + j, b_row_stride, c + j);
+    for (size_t i = 0; i < m && !accumulate; i++) memset(c + i * c_row_stride, 0, n * sizeof *c);
+    for (size_t j = 0, columns; j < n; j += columns) {
+        columns = n - j < COLUMNS ? n - j : COLUMNS;
+        for (size_t p = 0, depth; p < k; p += depth) {
+            depth = k - p < DEPTH ? 1 : DEPTH;
+            for (size_t i = 0; i < m; i++) { /* the rows of b are in L1 after the first of a */
+                const float *element = a + i * a_row_stride + p * a_column_stride;
+                const float *rows = b + p * b_row_stride + j;
+                float *sum = c + i * c_row_stride + j;
+                if (depth == DEPTH)
+                    add_rows(DEPTH, columns, element, a_column_stride, rows, b_row_stride, sum);
+                else
+                    add_rows(1, columns, element, a_column_stride, rows, b_row_stride, sum);
+            }
+        }
     }
 }
