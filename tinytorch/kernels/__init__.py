@@ -35,7 +35,7 @@ from .norm import (
 from .optimizer import adam_step, adamw_step, sgd_step
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from .quantize import dequantize, quantize
-from .runtime import cpu_info, get_num_threads, run_fma, run_read, set_num_threads
+from .runtime import cpu_info, empty, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .sparse import SparseMatrix, sparse_conv2d, sparse_linear, sparse_matmul
 
@@ -61,6 +61,7 @@ __all__ = [
     "cross_entropy",
     "cross_entropy_backward",
     "dequantize",
+    "empty",
     "gelu",
     "gelu_backward",
     "get_num_threads",
