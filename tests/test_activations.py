@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinytorch import activations
-from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from tinytorch.activations import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytorch.autograd import gradcheck
 from tinytorch.tensor import Tensor
 
@@ -27,6 +27,10 @@ CASES = {
         lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     ),
     "gelu sigmoid": (GELU("sigmoid"), lambda x: x / (1 + np.exp(-1.702 * x))),
+    "leaky relu": (LeakyReLU(0.2), lambda x: np.where(x > 0, x, 0.2 * x)),
+    "elu": (ELU(1.5), lambda x: np.where(x > 0, x, 1.5 * np.expm1(np.minimum(x, 0)))),
+    "silu": (SiLU(), lambda x: x / (1 + np.exp(-x))),
+    "log_softmax 0": (LogSoftmax(dim=0), lambda x: x - np.log(np.exp(x).sum(axis=0, keepdims=True))),
     "softmax": (Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
     "softmax 0": (Softmax(dim=0), lambda x: np.exp(x) / np.exp(x).sum(axis=0, keepdims=True)),
     "log_softmax": (activations.log_softmax, lambda x: x - np.log(np.exp(x).sum(axis=-1, keepdims=True))),

@@ -126,7 +126,47 @@ class Block(Module):
         return self.parts[1]["norm"](self.parts[0](self.linear(x))) * self.scale
 
 
+class TestHooks:
+    def test_see_and_change_inputs_and_output(self):
+        layer, seen = Linear(2, 2), []
+        before = layer.register_forward_pre_hook(lambda module, inputs: inputs[0] * 0)
+        after = layer.register_forward_hook(lambda module, inputs, output: seen.append((inputs, output)))
+        y = layer(Tensor([[1.0, 2.0]]))
+        assert np.array_equal(y.data[0], layer.bias.data)
+        ((x,), output) = seen[0]
+        assert not x.data.any() and output is y
+        after.remove()
+        before.remove()
+        before.remove()
+        assert layer(Tensor([[1.0, 2.0]])).data.any() and len(seen) == 1
+
+    def test_a_result_replaces_the_output_while_the_hook_is_there(self):
+        layer = Linear(2, 2)
+        with layer.register_forward_hook(lambda module, inputs, output: output + 1):
+            y = layer(Tensor([[0.0, 0.0]]))
+        assert (y.data == 1).all() and not layer(Tensor([[0.0, 0.0]])).data.any()
+
+    def test_hooks_are_no_state(self):
+        layer = Linear(2, 2)
+        layer.register_forward_hook(lambda *_: None)
+        assert set(layer.state_dict()) == {"weight", "bias"} and len(list(layer.named_modules())) == 1
+
+
 class TestModule:
+    def test_registering_is_assigning(self):
+        model = Module()
+        model.register_parameter("scale", Parameter([1.0]))
+        model.add_module("linear", Linear(1, 1))
+        assert [name for name, _ in model.named_parameters()] == ["scale", "linear.weight", "linear.bias"]
+
+    def test_freezing_and_applying(self):
+        model, names = Block(), []
+        model.requires_grad_(False)
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+        assert len(model.parameters()) == 6
+        model.apply(lambda module: names.append(type(module).__name__))
+        assert sorted(names) == ["Block", "LayerNorm", "Linear", "Linear"]
+
     def test_parameters_are_found_wherever_they_are(self):
         names = [name for name, _ in Block().named_parameters()]
         assert sorted(names) == [

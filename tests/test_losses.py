@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from tinytorch.autograd import gradcheck
-from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss, log_softmax
+from tinytorch.losses import (
+    BCEWithLogitsLoss,
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    log_softmax,
+)
 from tinytorch.tensor import Tensor
 
 rng = np.random.default_rng(0)
@@ -36,6 +44,50 @@ class TestMSE:
     def test_nothing_to_average(self):
         with pytest.raises(ValueError, match="no elements"):
             MSELoss()(Tensor([]), Tensor([]))
+
+
+class TestL1AndHuber:
+    @pytest.mark.parametrize(
+        ("loss", "formula"),
+        [
+            (L1Loss(), np.abs),
+            (HuberLoss(), lambda d: np.where(abs(d) <= 1, d * d / 2, abs(d) - 0.5)),
+            (HuberLoss(0.3), lambda d: np.where(abs(d) <= 0.3, d * d / 2, 0.3 * (abs(d) - 0.15))),
+        ],
+    )
+    def test_value_and_gradients(self, loss, formula):
+        prediction, target = double(rng.normal(size=(3, 4))), double(rng.normal(size=(3, 4)))
+        assert gradcheck(loss, [prediction, target])
+        expected = formula(prediction.data - target.data).mean()
+        assert np.isclose(loss(prediction, target).item(), expected)
+
+    def test_misuse(self):
+        for delta in (0, -1, np.nan, np.inf):
+            with pytest.raises(ValueError, match="HuberLoss: delta must be positive"):
+                HuberLoss(delta)(Tensor([1.0]), [2.0])
+        with pytest.raises(ValueError, match=r"L1Loss.*one shape"):
+            L1Loss()(Tensor(np.zeros((4, 1))), np.zeros(4))
+
+
+class TestBCEWithLogits:
+    def test_gradients_and_value(self):
+        loss, plain = BCEWithLogitsLoss(), BinaryCrossEntropyLoss()
+        logits, target = rng.normal(size=(3, 2)), rng.uniform(0.2, 0.8, (3, 2))
+        assert gradcheck(loss, [double(logits), double(target)])
+        expected = plain(Tensor(1 / (1 + np.exp(-logits))), Tensor(target)).item()
+        assert np.isclose(loss(Tensor(logits), Tensor(target)).item(), expected, rtol=1e-6)
+
+    def test_far_logits_keep_their_cost_and_gradient(self):
+        logits = Tensor([-200.0, 200.0], requires_grad=True)
+        loss = BCEWithLogitsLoss()(logits, [1.0, 0.0])
+        loss.backward()
+        assert loss.item() == 200 and logits.grad.tolist() == [-0.5, 0.5]
+
+    def test_misuse(self):
+        with pytest.raises(ValueError, match=r"BCEWithLogitsLoss: target must lie in \[0, 1\], found 2"):
+            BCEWithLogitsLoss()(Tensor([0.5]), [2.0])
+        with pytest.raises(ValueError, match="found nan"):
+            BCEWithLogitsLoss()(Tensor([0.5]), [np.nan])
 
 
 class TestBinaryCrossEntropy:
@@ -86,6 +138,20 @@ class TestCrossEntropy:
         p = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(x.grad, (p - np.eye(4)[LABELS]) / 5, atol=1e-6)
 
+    @pytest.mark.parametrize("label_smoothing", [0.0, 0.2])
+    def test_probabilities(self, label_smoothing):
+        loss = CrossEntropyLoss(label_smoothing=label_smoothing)
+        probabilities = rng.dirichlet(np.ones(4), size=5)
+        assert gradcheck(lambda x: loss(x, double(probabilities, requires_grad=False)), [double(LOGITS)])
+        log_p = LOGITS - np.log(np.exp(LOGITS).sum(axis=1, keepdims=True))
+        smooth = (1 - label_smoothing) * probabilities + label_smoothing / 4
+        expected = -(smooth * log_p).sum(axis=1).mean()
+        assert np.isclose(loss(Tensor(LOGITS), probabilities).item(), expected, rtol=1e-6)
+
+    def test_one_hot_rows_are_their_classes(self):
+        one_hot = CrossEntropyLoss()(Tensor(LOGITS), np.eye(4)[LABELS])
+        assert np.isclose(one_hot.item(), CrossEntropyLoss()(Tensor(LOGITS), LABELS).item(), rtol=1e-6)
+
     def test_huge_logits(self):
         assert CrossEntropyLoss()(Tensor([[1e4, -1e4]]), [1]).item() == 2e4
 
@@ -100,7 +166,9 @@ class TestCrossEntropy:
             ([0, 1, 0.5, 0, 0], "whole numbers, but found 0.5"),
             ([0, 1, np.nan, 0, 0], "whole numbers"),
             ([0, 1], r"\(5, 4\) and \(2,\)"),
-            (np.eye(4)[LABELS], "argmax"),
+            (np.eye(4, dtype=int)[LABELS], "argmax"),
+            (np.full((5, 4), 0.3), "row 0 add up to 1.2, not to 1"),
+            (np.array([[-0.5, 0.5, 0.5, 0.5]] * 5), r"must lie in \[0, 1\], found -0.5"),
             ([-100] * 5, "every row is ignored"),
         ],
     )

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from . import kernels
+from ._arrays import as_float
 from .autograd import rules
 from .autograd.engine import record
 from .module import Module
 from .tensor import Tensor
 
 __all__ = [
+    "ELU",
     "GELU",
+    "LeakyReLU",
+    "LogSoftmax",
     "ReLU",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "elu",
     "gelu",
+    "leaky_relu",
     "log_softmax",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
     "tanh",
 ]
@@ -52,6 +62,33 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
         "none" is exact (erf); "tanh" is GPT-2's; "sigmoid" is x·σ(1.702x).
     """
     return record(kernels.gelu(x.data, approximate=approximate), rules.GELUBackward, x, approximate)
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where it is positive, else negative_slope·x (Maas, Hannun and Ng 2013)."""
+    array = as_float(x.data)
+    slope, one = array.dtype.type(negative_slope), array.dtype.type(1)
+    y = np.where(array > 0, array, slope * array)
+    return record(y, rules.ElementwiseBackward, x, lambda x: np.where(x > 0, one, slope), x)
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where it is positive, else alpha·(exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2016)."""
+    array = as_float(x.data)
+    scale, one = array.dtype.type(alpha), array.dtype.type(1)
+    y = np.where(array > 0, array, scale * np.expm1(np.minimum(array, 0)))
+
+    def derivative(x: np.ndarray) -> np.ndarray:
+        return np.where(x > 0, one, scale * np.exp(np.minimum(x, 0)))
+
+    return record(y, rules.ElementwiseBackward, x, derivative, x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x·σ(x), also called swish (Hendrycks and Gimpel 2016; Ramachandran, Zoph and Le 2017)."""
+    share = kernels.sigmoid(x.data)
+    y = as_float(x.data) * share
+    return record(y, rules.ElementwiseBackward, x, lambda x: share * (1 + x * (1 - share)), x)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
@@ -105,3 +142,37 @@ class Softmax(Module):
 
     def forward(self, x: Tensor, dim: int | None = None) -> Tensor:
         return softmax(x, self.dim if dim is None else dim)
+
+
+class LogSoftmax(Softmax):
+    """log(softmax(x)) along `dim`, without underflow."""
+
+    def forward(self, x: Tensor, dim: int | None = None) -> Tensor:
+        return log_softmax(x, self.dim if dim is None else dim)
+
+
+class LeakyReLU(Module):
+    """x where it is positive, else negative_slope·x."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return leaky_relu(x, self.negative_slope)
+
+
+class ELU(Module):
+    """x where it is positive, else alpha·(exp(x) - 1)."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return elu(x, self.alpha)
+
+
+class SiLU(Module):
+    """x·σ(x)"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return silu(x)

@@ -10,17 +10,23 @@ import numpy as np
 from . import kernels
 from ._arrays import align_shapes, whole_numbers
 from .activations import log_softmax
+from .autograd import rules
 from .autograd.engine import record
-from .autograd.rules import BCEBackward, CrossEntropyBackward, MSEBackward
 from .module import Module
-from .tensor import Tensor
+from .tensor import Tensor, as_tensor
 
 __all__ = [
+    "BCEWithLogitsLoss",
     "BinaryCrossEntropyLoss",
     "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
     "MSELoss",
     "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "huber_loss",
+    "l1_loss",
     "log_softmax",
     "mse_loss",
 ]
@@ -32,7 +38,26 @@ def mse_loss(prediction: Tensor, target: Any) -> Tensor:
     """Mean of the squared differences; both of one shape."""
     target = _same_shape("MSELoss", prediction, target)
     difference = prediction.data - target.data
-    return record(np.mean(difference * difference), MSEBackward, prediction, target)
+    return record(np.mean(difference * difference), rules.MSEBackward, prediction, target)
+
+
+def l1_loss(prediction: Tensor, target: Any) -> Tensor:
+    """Mean of the differences' sizes; both of one shape."""
+    target = _same_shape("L1Loss", prediction, target)
+    return record(np.mean(np.abs(prediction.data - target.data)), rules.L1Backward, prediction, target)
+
+
+def huber_loss(prediction: Tensor, target: Any, delta: float = 1.0) -> Tensor:
+    """Mean of d²/2 for differences d up to `delta`, and of delta·(|d| - delta/2) beyond; both of one shape.
+
+    Outliers pull no harder than those at `delta`. Source: Huber 1964.
+    """
+    if not 0 < delta < math.inf:
+        raise ValueError(f"HuberLoss: delta must be positive and finite, got {delta}")
+    target = _same_shape("HuberLoss", prediction, target)
+    size = np.abs(prediction.data - target.data)
+    small = np.minimum(size, delta)
+    return record(np.mean(small * (size - small / 2)), rules.HuberBackward, prediction, target, delta)
 
 
 def binary_cross_entropy(prediction: Tensor, target: Any) -> Tensor:
@@ -41,16 +66,20 @@ def binary_cross_entropy(prediction: Tensor, target: Any) -> Tensor:
     Probabilities are clipped to [1e-7, 1 - 1e-7], so that being wrong with certainty has a finite cost.
     """
     target = _same_shape("BinaryCrossEntropyLoss", prediction, target)
-    for name, values in (("prediction", prediction.data), ("target", target.data)):
-        if ((values < 0) | (values > 1)).any():
-            low, high = values.min(), values.max()
-            fix = "; apply a Sigmoid first" if name == "prediction" else ""
-            raise ValueError(
-                f"BinaryCrossEntropyLoss: {name} must lie in [0, 1], found {low:g} … {high:g}{fix}"
-            )
+    _check_shares("BinaryCrossEntropyLoss: prediction", prediction.data, "; apply a Sigmoid first")
+    _check_shares("BinaryCrossEntropyLoss: target", target.data)
     p = np.clip(prediction.data, EPSILON, 1 - EPSILON)
     loss = -np.mean(target.data * np.log(p) + (1 - target.data) * np.log(1 - p))
-    return record(loss, BCEBackward, prediction, target, EPSILON)
+    return record(loss, rules.BCEBackward, prediction, target, EPSILON)
+
+
+def binary_cross_entropy_with_logits(logits: Tensor, target: Any) -> Tensor:
+    """`binary_cross_entropy` of sigmoid(logits), computed without ever rounding a probability to 0 or 1."""
+    target = _same_shape("BCEWithLogitsLoss", logits, target)
+    _check_shares("BCEWithLogitsLoss: target", target.data)
+    z, t = logits.data, target.data
+    loss = np.mean(np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z))))
+    return record(loss, rules.BCEWithLogitsBackward, logits, target)
 
 
 def cross_entropy(
@@ -62,16 +91,19 @@ def cross_entropy(
     ----------
     logits : Tensor, (N, C)
         Scores before softmax.
-    target : Tensor or array_like, (N,)
-        Class numbers 0 … C-1.
+    target : Tensor or array_like, (N,) or (N, C)
+        Class numbers 0 … C-1, or in each row the probabilities of all classes, as floating-point numbers.
     ignore_index : int
-        Rows with this target don't count.
+        Rows with this class number don't count.
     label_smoothing : float
         Share of the target that is spread evenly over all classes, in [0, 1).
     """
-    labels = _as_labels(logits, target)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1), got {label_smoothing}")
+    target = target if isinstance(target, Tensor) else as_tensor(np.asarray(target))
+    if target.shape == logits.shape and len(logits.shape) == 2 and target.dtype.kind == "f":
+        return _cross_entropy_of_probabilities(logits, target, label_smoothing)
+    labels = _as_labels(logits, target)
     try:
         loss = kernels.cross_entropy(
             logits.data, labels, ignore_index=ignore_index, label_smoothing=label_smoothing
@@ -84,7 +116,7 @@ def cross_entropy(
             "CrossEntropyLoss: the mean over no rows is undefined (every row is ignored, or there is none)"
         )
     out = np.asarray(loss, dtype=logits.dtype)
-    return record(out, CrossEntropyBackward, logits, labels, ignore_index, label_smoothing)
+    return record(out, rules.CrossEntropyBackward, logits, labels, ignore_index, label_smoothing)
 
 
 class MSELoss(Module):
@@ -99,6 +131,30 @@ class BinaryCrossEntropyLoss(Module):
 
     def forward(self, prediction: Tensor, target: Any) -> Tensor:
         return binary_cross_entropy(prediction, target)
+
+
+class L1Loss(Module):
+    """Mean of the differences' sizes; see `l1_loss`."""
+
+    def forward(self, prediction: Tensor, target: Any) -> Tensor:
+        return l1_loss(prediction, target)
+
+
+class HuberLoss(Module):
+    """Squares near 0, straight lines beyond `delta`; see `huber_loss`."""
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = delta
+
+    def forward(self, prediction: Tensor, target: Any) -> Tensor:
+        return huber_loss(prediction, target, self.delta)
+
+
+class BCEWithLogitsLoss(Module):
+    """Loss for yes-or-no questions from logits; see `binary_cross_entropy_with_logits`."""
+
+    def forward(self, logits: Tensor, target: Any) -> Tensor:
+        return binary_cross_entropy_with_logits(logits, target)
 
 
 class CrossEntropyLoss(Module):
@@ -130,9 +186,32 @@ def _same_shape(name: str, prediction: Tensor, target: Any) -> Tensor:
     return target if target.dtype.kind == "f" else target.astype(prediction.dtype)
 
 
-def _as_labels(logits: Tensor, target: Any) -> np.ndarray:
+def _check_shares(what: str, values: np.ndarray, fix: str = "") -> None:
+    wrong = ~((values >= 0) & (values <= 1))  # so that NaN is wrong, too
+    if wrong.any():
+        raise ValueError(f"{what} must lie in [0, 1], found {values[wrong].flat[0]:g}{fix}")
+
+
+def _cross_entropy_of_probabilities(logits: Tensor, target: Tensor, label_smoothing: float) -> Tensor:
+    """For targets (N, C) that say how likely each class is."""
+    rows, classes = logits.shape
+    if rows == 0:
+        raise ValueError("CrossEntropyLoss: the mean over no rows is undefined")
+    _check_shares("CrossEntropyLoss: target probabilities", target.data)
+    totals = target.data.sum(axis=1)
+    if (off := np.abs(totals - 1) > 1e-3).any():
+        row = int(off.argmax())
+        raise ValueError(
+            f"CrossEntropyLoss: the target probabilities in row {row} add up to {totals[row]:g}, not to 1"
+        )
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    return -(log_softmax(logits) * target).sum() / rows
+
+
+def _as_labels(logits: Tensor, target: Tensor) -> np.ndarray:
     """The classes as int64 (N,), for logits (N, C)."""
-    labels = target.data if isinstance(target, Tensor) else np.asarray(target)
+    labels = target.data
     if len(logits.shape) != 2 or labels.shape != logits.shape[:1]:
         fix = "reshape logits to (N, C) and target to (N,)"
         if labels.shape == logits.shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,24 @@ from ._arrays import align_shapes
 from .tensor import Tensor
 
 __all__ = ["Module", "Parameter"]
+
+
+class RemovableHook:
+    """A hook that was registered; `remove` takes it away, as does leaving it as a context manager."""
+
+    def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
+        self._hooks = hooks
+        hooks[id(self)] = hook
+
+    def remove(self) -> None:
+        """Take the hook away; a second time does nothing."""
+        self._hooks.pop(id(self), None)
+
+    def __enter__(self) -> RemovableHook:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
 
 
 class Parameter(Tensor):
@@ -39,12 +57,39 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, …)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs)
+        hooks = self.__dict__.get("_hooks")
+        if not hooks:
+            return self.forward(*args, **kwargs)
+        for hook in list(hooks["before"].values()):
+            if (changed := hook(self, args)) is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+        output = self.forward(*args, **kwargs)
+        for hook in list(hooks["after"].values()):
+            if (changed := hook(self, args, output)) is not None:
+                output = changed
+        return output
 
     def backward(self, *args: Any) -> None:
         """Do nothing but warn, for course notebooks that call it: gradients come from `Tensor.backward`."""
         name = type(self).__name__
         warnings.warn(f"{name}.backward does nothing: call backward() on the loss, a Tensor", stacklevel=2)
+
+    # --- hooks ------------------------------------------------------------------------------------
+
+    def register_forward_hook(self, hook: Callable[[Module, tuple, Any], Any]) -> RemovableHook:
+        """Call ``hook(module, inputs, output)`` after each run; what it returns, unless None, is the output.
+
+        The result's ``remove()`` takes the hook away, as does leaving it as a context manager.
+        """
+        return self._register_hook("after", hook)
+
+    def register_forward_pre_hook(self, hook: Callable[[Module, tuple], Any]) -> RemovableHook:
+        """Call ``hook(module, inputs)`` before each run; what it returns, unless None, are the inputs."""
+        return self._register_hook("before", hook)
+
+    def _register_hook(self, when: str, hook: Callable) -> RemovableHook:
+        hooks = self.__dict__.setdefault("_hooks", {"before": {}, "after": {}})[when]
+        return RemovableHook(hooks, hook)
 
     # --- what is inside ---------------------------------------------------------------------------
 
@@ -81,6 +126,14 @@ class Module:
         """Every parameter, once each."""
         return [parameter for _, parameter in self.named_parameters()]
 
+    def register_parameter(self, name: str, value: Tensor | None) -> None:
+        """Set attribute `name`, as plain assignment does."""
+        setattr(self, name, value)
+
+    def add_module(self, name: str, module: Module) -> None:
+        """Set attribute `name`, as plain assignment does."""
+        setattr(self, name, module)
+
     def register_buffer(self, name: str, value: np.ndarray) -> None:
         """Keep an array as attribute `name` that is saved with the parameters but not trained."""
         setattr(self, name, value)
@@ -103,6 +156,18 @@ class Module:
     def eval(self) -> Module:
         """Switch to inference: dropout is off, batch norm uses its running statistics."""
         return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Module:
+        """Train all parameters from now on, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def apply(self, function: Callable[[Module], Any]) -> Module:
+        """Call ``function(module)`` for this module and every module inside it."""
+        for module in list(self.modules()):
+            function(module)
+        return self
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""

@@ -14,6 +14,12 @@
 
 #include <stddef.h>
 
+/* c (n) = a (k) @ b (k, n), or += when `accumulate` (matmul_row.c); the rows of b are contiguous. */
+typedef void tt_matmul_row(size_t n, size_t k, const float *a, size_t a_stride, const float *b, size_t b_row_stride,
+                           float *c, int accumulate);
+
+extern tt_matmul_row tt_matmul_row_scalar, tt_matmul_row_avx2, tt_matmul_row_avx512, tt_matmul_row_neon;
+
 /* Products of operands that are not packed, for any m, n and k (matmul_direct.c). */
 typedef struct {
     /* c (m, n) = a @ b, or += when `accumulate`; a (m, k) has any strides, the rows of b (k, n) are contiguous. */
@@ -22,6 +28,7 @@ typedef struct {
     /* c (m, n) = a @ b; the rows of a and the columns of b are contiguous. For few rows. */
     void (*columns)(size_t m, size_t n, size_t k, const float *a, size_t a_row_stride, const float *b,
                     size_t b_column_stride, float *c, size_t c_row_stride);
+    tt_matmul_row *row;
 } tt_matmul_direct_kernels;
 
 extern const tt_matmul_direct_kernels tt_matmul_direct_scalar, tt_matmul_direct_avx2, tt_matmul_direct_avx512,

@@ -154,4 +154,4 @@ static void dots(size_t m, size_t n, size_t k, const float *a, size_t a_row_stri
     }
 }
 
-const tt_matmul_direct_kernels TT_FOR_LEVEL(tt_matmul_direct) = {direct, dots};
+const tt_matmul_direct_kernels TT_FOR_LEVEL(tt_matmul_direct) = {direct, dots, TT_FOR_LEVEL(tt_matmul_row)};

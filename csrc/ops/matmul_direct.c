@@ -29,7 +29,9 @@ static void multiply_part(void *context, size_t index, int worker)
     const float *a = job->a.data + i * job->a.row_stride, *b = job->b.data + j * job->b.column_stride;
     float *c = out->c + i * out->row_stride + j;
     const tt_matmul_direct_kernels *direct = tt_kernels()->matmul->direct;
-    if (job->b.column_stride == 1)
+    if (job->b.column_stride == 1 && m == 1)
+        direct->row(n, job->k, a, job->a.column_stride, b, job->b.row_stride, c, out->accumulate);
+    else if (job->b.column_stride == 1)
         direct->rows(m, n, job->k, a, job->a.row_stride, job->a.column_stride, b, job->b.row_stride, c,
                      out->row_stride, out->accumulate);
     else

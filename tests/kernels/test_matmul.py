@@ -293,3 +293,23 @@ MISTAKES = [
 def test_mistakes_are_explained(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 4, 5, 8, 130])
+@pytest.mark.parametrize("n", [1, 7, 15, 16, 17, 33, 2047, 2048, 2049, 4100])
+def test_one_row_takes_every_width_and_depth(n, k):
+    x, w, bias = whole(1, k), whole(k, n), whole(n)
+    np.testing.assert_array_equal(kernels.matmul(x, w), x @ w)
+    np.testing.assert_array_equal(kernels.matmul(x.T.copy(), w, transpose_a=True), x @ w)
+    np.testing.assert_array_equal(kernels.linear(x, w, bias, "relu"), np.maximum(x @ w + bias, 0))
+
+
+def test_one_row_of_a_column_block():
+    """The rows of w are longer than the part that a thread takes, and what lies beside it is left alone."""
+    before = kernels.get_num_threads()
+    x, w = whole(1, 200), whole(200, 1500)
+    try:
+        kernels.set_num_threads(3)
+        np.testing.assert_array_equal(kernels.matmul(x, w), x @ w)
+    finally:
+        kernels.set_num_threads(before)

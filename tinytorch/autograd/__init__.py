@@ -15,6 +15,7 @@ from .engine import (
 from .rules import (
     AddBackward,
     BCEBackward,
+    BCEWithLogitsBackward,
     ConcatenateBackward,
     CrossEntropyBackward,
     DivBackward,
@@ -23,6 +24,8 @@ from .rules import (
     ExpandBackward,
     ExtremumBackward,
     GELUBackward,
+    HuberBackward,
+    L1Backward,
     LinearBackward,
     LogSoftmaxBackward,
     MatmulBackward,
@@ -45,6 +48,7 @@ from .rules import (
 __all__ = [
     "AddBackward",
     "BCEBackward",
+    "BCEWithLogitsBackward",
     "ConcatenateBackward",
     "CrossEntropyBackward",
     "DivBackward",
@@ -54,6 +58,8 @@ __all__ = [
     "ExtremumBackward",
     "Function",
     "GELUBackward",
+    "HuberBackward",
+    "L1Backward",
     "LinearBackward",
     "LogSoftmaxBackward",
     "MSEBackward",

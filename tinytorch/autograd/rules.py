@@ -413,13 +413,44 @@ def _as_array(value: Any) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------
 
 
-class MSEBackward(Function):
-    """mean((prediction - target)²)"""
+class _DifferenceBackward(Function):
+    """The mean of f(prediction - target)"""
+
+    owns_gradients = True
+
+    def slope(self, difference: np.ndarray) -> np.ndarray:
+        """The derivative of f."""
+        raise NotImplementedError
 
     def backward(self, grad: np.ndarray) -> tuple:
         prediction, target = (tensor.data for tensor in self.saved_tensors)
-        slope = (prediction - target) * (2 * grad / prediction.size)
+        slope = self.slope(prediction - target) * (grad / prediction.size)
         return slope, -slope if self.needs_input_grad[1] else None
+
+
+class MSEBackward(_DifferenceBackward):
+    """mean((prediction - target)²)"""
+
+    def slope(self, difference: np.ndarray) -> np.ndarray:
+        return 2 * difference
+
+
+class L1Backward(_DifferenceBackward):
+    """mean(|prediction - target|), whose gradient at 0 is 0"""
+
+    def slope(self, difference: np.ndarray) -> np.ndarray:
+        return np.sign(difference)
+
+
+class HuberBackward(_DifferenceBackward):
+    """mean of half the square of small differences, and of the size of those beyond delta"""
+
+    def __init__(self, prediction: Any, target: Any, delta: float) -> None:
+        super().__init__(prediction, target)
+        self.delta = delta
+
+    def slope(self, difference: np.ndarray) -> np.ndarray:
+        return np.clip(difference, -self.delta, self.delta)
 
 
 class BCEBackward(Function):
@@ -435,6 +466,18 @@ class BCEBackward(Function):
         scale = grad / p.size
         dtarget = scale * (np.log(1 - p) - np.log(p)) if self.needs_input_grad[1] else None
         return scale * (p - target) / (p * (1 - p)), dtarget
+
+
+class BCEWithLogitsBackward(Function):
+    """mean binary cross-entropy of sigmoid(logits)"""
+
+    owns_gradients = True
+
+    def backward(self, grad: np.ndarray) -> tuple:
+        logits, target = (tensor.data for tensor in self.saved_tensors)
+        scale = grad / logits.size
+        dtarget = -scale * logits if self.needs_input_grad[1] else None
+        return scale * (kernels.sigmoid(logits) - target), dtarget
 
 
 class CrossEntropyBackward(Function):

@@ -1,10 +1,17 @@
 """Layers and losses, under the names that PyTorch users type."""
 
-from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from tinytorch.activations import ELU, GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from tinytorch.attention import MultiHeadAttention, scaled_dot_product_attention
 from tinytorch.embeddings import Embedding, PositionalEncoding
 from tinytorch.layers import Dropout, Flatten, Layer, LayerNorm, Linear, RMSNorm, Sequential
-from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from tinytorch.losses import (
+    BCEWithLogitsLoss,
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+)
 from tinytorch.module import Module, Parameter
 from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.transformers import TransformerBlock
@@ -15,9 +22,11 @@ F = functional
 BCELoss = BinaryCrossEntropyLoss
 
 __all__ = [
+    "ELU",
     "GELU",
     "AvgPool2d",
     "BCELoss",
+    "BCEWithLogitsLoss",
     "BatchNorm2d",
     "BinaryCrossEntropyLoss",
     "Conv2d",
@@ -26,9 +35,13 @@ __all__ = [
     "Embedding",
     "F",
     "Flatten",
+    "HuberLoss",
+    "L1Loss",
     "Layer",
     "LayerNorm",
+    "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "Module",
@@ -38,6 +51,7 @@ __all__ = [
     "RMSNorm",
     "ReLU",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",

@@ -1,23 +1,36 @@
 """Layers without state, as functions on tensors."""
 
-from tinytorch.activations import gelu, log_softmax, relu, sigmoid, softmax, tanh
+from tinytorch.activations import elu, gelu, leaky_relu, log_softmax, relu, sigmoid, silu, softmax, tanh
 from tinytorch.layers import dropout, linear
-from tinytorch.losses import binary_cross_entropy, cross_entropy, mse_loss
+from tinytorch.losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+)
 from tinytorch.spatial import avg_pool2d, conv2d, max_pool2d
 
 __all__ = [
     "avg_pool2d",
     "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "conv2d",
     "cross_entropy",
     "dropout",
+    "elu",
     "gelu",
+    "huber_loss",
+    "l1_loss",
+    "leaky_relu",
     "linear",
     "log_softmax",
     "max_pool2d",
     "mse_loss",
     "relu",
     "sigmoid",
+    "silu",
     "softmax",
     "tanh",
 ]
