@@ -143,6 +143,8 @@ def _as_array(result: Any) -> np.ndarray | None:
         result = result[0]
     if hasattr(result, "detach"):
         result = result.detach()
+    if getattr(result, "is_quantized", False):
+        result = result.int_repr()
     if hasattr(result, "numpy"):
         result = result.numpy()
     if not isinstance(result, np.ndarray) or result.dtype.kind not in "fiu":

@@ -157,10 +157,15 @@ typedef struct {
     size_t kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
 } tt_pool2d_shape;
 
-tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
+/* places (planes, out_h, out_w), or NULL: where the first maximum of each window lies, as a number of floats from the
+ * window's first element on in x. */
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y, uint16_t *places);
+int tt_pool2d_has_places(const tt_pool2d_shape *shape); /* whether 16 bits hold them */
 /* The same for integers; height and width must not be 0. */
 tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y);
-tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx);
+/* From places, or where these are NULL from x. TT_BAD_VALUE when a window of x spans more than 2^24 floats. */
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x,
+                                     const uint16_t *places, float *dx);
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx);
 
@@ -307,8 +312,9 @@ size_t tt_packed_bytes_int4(size_t k, size_t n, size_t group_size);
 tt_status tt_pack_int4(size_t k, size_t n, size_t group_size, const float *w, uint8_t *packed);
 void tt_unpack_int4(size_t k, size_t n, size_t group_size, const uint8_t *packed, float *w);
 
-/* y (m, n) = x (m, k) @ w (k, n) + bias (n). x is quantized on the way, each row and group by its own scale. */
-tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x, const uint8_t *packed,
-                         const float *bias, float *y);
+/* y (m, n) = x (m, k) @ w (k, n) + bias (n). With quantize_x finite rows of x are brought to int8 on the way,
+ * each group by its own scale: faster, and every x is off by up to max|x| / 254 of its group. */
+tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x, int quantize_x,
+                         const uint8_t *packed, const float *bias, float *y);
 
 #endif

@@ -70,6 +70,13 @@ class TestMeasure:
         assert run._difference(lambda: np.ones(2), lambda: np.ones(3)) is None
         assert run._difference(lambda: (np.ones(3), "more"), lambda: [np.ones(3)]) == 0.0
 
+    def test_quantized_tensors_are_compared_as_integers(self):
+        if not peers.torch:
+            pytest.skip("torch is not installed")
+        ours = np.array([0, 130, 255], np.uint8)
+        theirs = peers.torch._make_per_tensor_quantized_tensor(peers.torch.from_numpy(ours), 0.5, 7)
+        assert run._difference(lambda: ours, lambda: theirs) == 0.0
+
     def test_limits_count_the_work_of_all_threads(self):
         with ceilings.ThreadPoolExecutor(3) as pool:
             assert ceilings.reading(pool, 3, 12_000).work % (3 * 4 * 1000) == 0

@@ -9,7 +9,7 @@ import pytest
 from tinytorch.activations import ReLU
 from tinytorch.layers import Linear, Sequential
 from tinytorch.losses import cross_entropy
-from tinytorch.optimizers import SGD, Adam, AdamW
+from tinytorch.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from tinytorch.tensor import Tensor
 
 SHAPES = [(3, 4), (5,), (), (2, 1, 3)]
@@ -49,6 +49,17 @@ def adam(p, grads, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, decoupled
     return p
 
 
+def rmsprop(p, grads, lr, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    square, mean, v = np.zeros_like(p), np.zeros_like(p), np.zeros_like(p)
+    for g in grads:
+        g = g + weight_decay * p
+        square = alpha * square + (1 - alpha) * g * g
+        mean = alpha * mean + (1 - alpha) * g
+        v = momentum * v + g / (np.sqrt(square - mean**2 if centered else square) + eps)
+        p = p - lr * v
+    return p
+
+
 def adamw(p, grads, **options):
     return adam(p, grads, decoupled=True, **{"weight_decay": 0.01, **options})
 
@@ -62,6 +73,9 @@ CASES = [
     (Adam, adam, {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     (AdamW, adamw, {"lr": 0.01}),
     (AdamW, adamw, {"lr": 0.1, "weight_decay": 0.3}),
+    (RMSprop, rmsprop, {"lr": 0.01}),
+    (RMSprop, rmsprop, {"lr": 0.01, "alpha": 0.9, "weight_decay": 0.1, "momentum": 0.8}),
+    (RMSprop, rmsprop, {"lr": 0.01, "centered": True, "eps": 1e-3}),
 ]
 
 
@@ -295,3 +309,89 @@ def test_a_thousand_steps_leave_nothing_behind():
     finally:
         tracemalloc.stop()
         gc.enable()
+
+
+class TestParameterGroups:
+    def groups(self, optimizer=SGD, **options):
+        ours = parameters()
+        made = optimizer([{"params": ours[:2], "lr": 0.1}, {"params": ours[2:]}], lr=0.01, **options)
+        return ours, made
+
+    def test_each_group_has_its_own_options(self):
+        ours, optimizer = self.groups(weight_decay=0.5)
+        before = [parameter.data.copy() for parameter in ours]
+        for parameter in ours:
+            parameter.grad = np.ones(parameter.shape, np.float32)
+        optimizer.step()
+        for parameter, old, lr in zip(ours, before, (0.1, 0.1, 0.01, 0.01), strict=True):
+            np.testing.assert_allclose(parameter.data, old - lr * (1 + 0.5 * old), atol=1e-7)
+
+    def test_a_schedule_moves_all_in_proportion(self):
+        _, optimizer = self.groups()
+        optimizer.lr = 0.002
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.002])
+        optimizer.lr = 0.0
+        optimizer.lr = 0.001
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.001])
+
+    def test_what_a_group_was_given_stays(self):
+        ours = parameters()
+        optimizer = Adam([{"params": ours[:1], "betas": (0.5, 0.6)}, {"params": ours[1:]}])
+        optimizer.beta1 = 0.8
+        assert [group["beta1"] for group in optimizer.param_groups] == [0.5, 0.8]
+        assert [group["beta2"] for group in optimizer.param_groups] == [0.6, 0.999]
+
+    def test_a_changed_group_counts(self):
+        ours, optimizer = self.groups()
+        optimizer.param_groups[1]["lr"] = 0.0
+        for parameter in ours:
+            parameter.grad = np.ones(parameter.shape, np.float32)
+        before = [parameter.data.copy() for parameter in ours]
+        optimizer.step()
+        changed = [not np.array_equal(p.data, old) for p, old in zip(ours, before, strict=True)]
+        assert changed == [True, True, False, False]
+
+    def test_state_is_kept(self):
+        _, first = self.groups(momentum=0.9)
+        first.lr = 0.003
+        _, second = self.groups(momentum=0.9)
+        second.load_state_dict(first.state_dict())
+        assert [group["lr"] for group in second.param_groups] == pytest.approx([0.03, 0.003])
+        assert second.lr == 0.003
+        with pytest.raises(ValueError, match="saved state is for 2 parameter groups, this optimizer has 1"):
+            SGD(parameters(), momentum=0.9).load_state_dict(first.state_dict())
+
+    @pytest.mark.parametrize(
+        ("groups", "message"),
+        [
+            (lambda p: [{"params": p, "speed": 1}], "group 0 has unknown speed; it may have lr"),
+            (lambda p: [{"lr": 1}], "group 0 is no dict with 'params'"),
+            (lambda p: [{"params": p[:1]}, p[1]], "group 1 is no dict with 'params'"),
+            (lambda p: [{"params": []}], "group 0: got no parameters"),
+            (lambda p: [{"params": p}, {"params": p[:1]}], "appears twice"),
+            (lambda p: [{"params": p, "lr": -1}], "lr must be finite and not negative"),
+        ],
+    )
+    def test_misuse(self, groups, message):
+        with pytest.raises((ValueError, TypeError), match=message):
+            SGD(groups(parameters()))
+        with pytest.raises(ValueError, match="own lr must be above 0"):
+            SGD([{"params": parameters(), "lr": 0.1}], lr=0.0)
+
+
+def test_an_optimizer_of_ones_own():
+    class Plain(Optimizer):
+        def __init__(self, params, lr):
+            self.lr = lr
+            super().__init__(params)
+
+        def _update(self, members, params, grads, step, lr):
+            for p, g in zip(params, grads, strict=True):
+                p -= lr * g
+
+    (parameter,) = parameters()[1:2]
+    before = parameter.data.copy()
+    optimizer = Plain([parameter], lr=0.5)
+    parameter.grad = np.ones(5, np.float32)
+    optimizer.step()
+    np.testing.assert_allclose(parameter.data, before - 0.5)

@@ -2,13 +2,18 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import tinytorch.nn.functional as F
+from tests import golden
+from tests.golden import spatial as golden_spatial
 from tinytorch.activations import ReLU
 from tinytorch.autograd import gradcheck
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import Adam
-from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, Conv2dBackward, MaxPool2d, SimpleCNN
+from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, Conv2dBackward, MaxPool2d, SimpleCNN, conv2d
 from tinytorch.tensor import Tensor
 
 
@@ -25,9 +30,6 @@ def check_gradients(module, *shape):
     """Gradients of the input and of every parameter, in float64."""
     for parameter in module.parameters():
         parameter.data = parameter.data.astype(np.float64)
-    for inner in module.modules():
-        if isinstance(inner, BatchNorm2d):
-            inner.running_mean, inner.running_var = np.zeros(inner.num_features), np.ones(inner.num_features)
     assert gradcheck(lambda x, *_: module(x), [images(*shape), *module.parameters()])
 
 
@@ -83,46 +85,26 @@ class TestConv2d:
         assert len(Conv2d(3, 8, 3, bias=False).parameters()) == 1
         assert abs(Conv2d(64, 64, 3).weight.data.std() - np.sqrt(2 / 576)) < 0.001
 
-    def test_misuse(self):
-        layer = Conv2d(3, 8, 3)
-        with pytest.raises(ValueError, match=r"4-D input.*unsqueeze"):
-            layer(Tensor(np.zeros((3, 8, 8))))
-        with pytest.raises(ValueError, match="expected 3 channels on axis 1"):
-            layer(Tensor(np.zeros((1, 1, 8, 8))))
-        with pytest.raises(ValueError, match="channels-last"):
-            layer(Tensor(np.zeros((1, 8, 8, 3))))
-        with pytest.raises(ValueError, match="fit"):
-            layer(Tensor(np.zeros((1, 3, 2, 2))))
-        with pytest.raises(ValueError, match="kernel_size"):
-            Conv2d(3, 8, 0)
-        with pytest.raises(ValueError, match="groups"):
-            Conv2d(3, 8, 3, groups=2)
+    def test_same_padding_keeps_the_size(self):
+        assert Conv2d(1, 2, 3, padding="same").padding == (1, 1)
+        assert Conv2d(1, 2, (5, 3), padding="same", dilation=2).padding == (4, 2)
+        assert Conv2d(1, 2, 3, stride=2, padding="valid").padding == (0, 0)
+        x = images(1, 1, 5, 6)
+        for kernel_size in (1, 2, (3, 4), (4, 5)):
+            assert Conv2d(1, 2, kernel_size, padding="same")(x).shape == (1, 2, 5, 6)
 
+    def test_no_images_give_no_images(self):
+        layer = Conv2d(2, 3, 3, padding=1)
+        x = Tensor(np.zeros((0, 2, 4, 4)), requires_grad=True)
+        y = layer(x)
+        y.sum().backward()
+        assert y.shape == (0, 3, 4, 4) and x.grad.shape == x.shape and not layer.weight.grad.any()
 
-class TestPooling:
-    @pytest.mark.parametrize("pool", [MaxPool2d, AvgPool2d])
-    @pytest.mark.parametrize("window", [(2,), (3, 2), (2, 1), ((2, 3), None, 1), (3, 2, 1)])
-    def test_gradients(self, pool, window):
-        check_gradients(pool(*window), 2, 2, 5, 6)
-
-    def test_values(self):
-        x = Tensor(np.arange(16).reshape(1, 1, 4, 4).astype(np.float32))
-        assert MaxPool2d(2)(x).data.tolist() == [[[[5, 7], [13, 15]]]]
-        assert AvgPool2d(2)(x).data.tolist() == [[[[2.5, 4.5], [10.5, 12.5]]]]
-        assert AvgPool2d(2, padding=1)(Tensor(np.ones((1, 1, 2, 2)))).data.tolist() == [[[[0.25] * 2] * 2]]
-
-    def test_first_maximum_gets_the_gradient(self):
-        x = Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
-        MaxPool2d(2)(x).sum().backward()
-        assert x.grad.tolist() == [[[[1, 0], [0, 0]]]]
-
-    def test_misuse(self):
-        with pytest.raises(ValueError, match="4-D"):
-            MaxPool2d(2)(Tensor(np.zeros((4, 4))))
-        with pytest.raises(ValueError, match="kernel_size"):
-            AvgPool2d(0)
-        with pytest.raises(ValueError, match="stride"):
-            MaxPool2d(2, stride=-1)
+    def test_repr(self):
+        assert repr(Conv2d(3, 8, 3)) == ("Conv2d(3, 8, kernel_size=(3, 3), stride=1, padding=0, bias=True)")
+        assert "padding='same', bias=False, dilation=3, groups=3" in repr(
+            Conv2d(3, 3, 2, padding="same", bias=False, dilation=3, groups=3)
+        )
 
 
 class TestBatchNorm2d:
@@ -156,13 +138,154 @@ class TestBatchNorm2d:
         y.sum().backward()
         np.testing.assert_allclose(x.grad, 1 / np.sqrt(1 + 1e-5), rtol=1e-5)
 
-    def test_misuse(self):
-        with pytest.raises(ValueError, match="4-D"):
-            BatchNorm2d(3)(Tensor(np.zeros((2, 3))))
-        with pytest.raises(ValueError, match="3 channels"):
-            BatchNorm2d(3)(Tensor(np.zeros((2, 4, 2, 2))))
-        with pytest.raises(ValueError, match="more than one value"):
-            BatchNorm2d(3)(Tensor(np.zeros((1, 3, 1, 1))))
+    def test_cumulative_average(self):
+        layer = BatchNorm2d(2, momentum=None)
+        batches = [np.random.randn(4, 2, 3, 3) for _ in range(3)]
+        for x in batches:
+            layer(Tensor(x))
+        means = np.mean([x.mean(axis=(0, 2, 3)) for x in batches], axis=0)
+        np.testing.assert_allclose(layer.running_mean, means, rtol=1e-5)
+        assert layer.num_batches_tracked == 3
+
+    def test_without_scale_and_shift(self):
+        layer = BatchNorm2d(2, affine=False)
+        assert layer.parameters() == [] and layer.gamma is layer.beta is layer.weight is None
+        check_gradients(layer, 3, 2, 2, 3)
+        np.testing.assert_allclose(layer(images(3, 2, 4, 4)).data.std(axis=(0, 2, 3)), 1, atol=1e-4)
+
+    def test_without_running_statistics(self):
+        layer, x = BatchNorm2d(2, track_running_stats=False), images(3, 2, 4, 4)
+        assert layer.state_dict().keys() == {"gamma", "beta"} and layer.running_mean is None
+        assert np.array_equal(layer(x).data, layer.eval()(x).data)
+        check_gradients(layer, 2, 2, 2, 2)
+
+    def test_state_goes_on(self):
+        layer, other, x = BatchNorm2d(2, momentum=None), BatchNorm2d(2, momentum=None), images(4, 2, 3, 3)
+        layer(x)
+        other.load_state_dict(layer.state_dict())
+        layer(x * 2)
+        other(x * 2)
+        assert all(np.array_equal(a, other.state_dict()[name]) for name, a in layer.state_dict().items())
+        assert layer.num_batches_tracked == 2
+
+    def test_running_statistics_follow_double_inputs(self):
+        layer, x = BatchNorm2d(2), images(4, 2, 3, 3)
+        layer(x)
+        assert layer.running_mean.dtype == np.float32
+        np.testing.assert_allclose(layer.running_mean, 0.1 * x.data.mean(axis=(0, 2, 3)), rtol=1e-5)
+
+
+def zeros(*shape):
+    return Tensor(np.zeros(shape))
+
+
+# What is wrong, and words that the error must have.
+MISUSE = {
+    "no batch axis": (lambda: Conv2d(3, 8, 3)(zeros(3, 8, 8)), r"4-D input.*unsqueeze"),
+    "other channels": (lambda: Conv2d(3, 8, 3)(zeros(1, 1, 8, 8)), "expected 3 channels on axis 1"),
+    "channels last": (lambda: Conv2d(3, 8, 3)(zeros(1, 8, 8, 3)), r"channels-last.*permute\(0, 3, 1, 2\)"),
+    "an array": (lambda: Conv2d(3, 8, 3)(np.zeros((1, 3, 8, 8))), r"got ndarray; wrap it: Tensor\(x\)"),
+    "a window too large": (lambda: Conv2d(3, 8, 3)(zeros(1, 3, 2, 2)), "does not fit into the padded height"),
+    "no window": (lambda: Conv2d(3, 8, 0), "kernel_size must be whole and at least 1"),
+    "half a window": (lambda: Conv2d(3, 8, 2.5), "kernel_size must be whole"),
+    "a window of three sizes": (lambda: Conv2d(3, 8, (3, 3, 3)), r"a number or \(height, width\)"),
+    "no channels": (lambda: Conv2d(0, 8, 3), "in_channels must be a positive whole number"),
+    "no step": (lambda: Conv2d(3, 8, 3, stride=0), "stride must be whole and at least 1"),
+    "negative padding": (lambda: Conv2d(3, 8, 3, padding=-1), "padding must be whole and at least 0"),
+    "no dilation": (lambda: Conv2d(3, 8, 3, dilation=0), "dilation must be whole and at least 1"),
+    "padding by another name": (lambda: Conv2d(3, 8, 3, padding="full"), "'valid' or 'same', not 'full'"),
+    "same with steps": (lambda: Conv2d(3, 8, 3, stride=2, padding="same"), "needs stride=1, not 2"),
+    "groups that do not divide": (lambda: Conv2d(3, 8, 3, groups=2), "don't split into 2 groups"),
+    "weights of another rank": (lambda: conv2d(zeros(1, 3, 8, 8), zeros(8, 27)), "w must have 4 axes"),
+    "a bias for other channels": (
+        lambda: conv2d(zeros(1, 3, 8, 8), zeros(8, 3, 3, 3), zeros(3)), r"bias must have shape \(8,\)"
+    ),
+    "norm: no image axes": (lambda: BatchNorm2d(3)(zeros(2, 3)), "4-D"),
+    "norm: other channels": (lambda: BatchNorm2d(3)(zeros(2, 4, 2, 2)), "3 channels"),
+    "norm: one value": (lambda: BatchNorm2d(3)(zeros(1, 3, 1, 1)), "more than one value.*larger batches"),
+    "norm: no features": (lambda: BatchNorm2d(0), "num_features must be a positive"),
+    "norm: momentum": (lambda: BatchNorm2d(3, momentum=1.5), "momentum is a share from 0 to 1"),
+    "norm: eps": (lambda: BatchNorm2d(3, eps=-1e-5), "eps is added to the variance"),
+    "norm: no statistics": (
+        lambda: F.batch_norm(zeros(2, 3, 2, 2), None, None), "needs running_mean and running_var"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISUSE)
+def test_misuse_is_explained(what):
+    mistake, words = MISUSE[what]
+    with pytest.raises((ValueError, TypeError), match=words):
+        mistake()
+
+
+def compare(ours, theirs):
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        tolerance = 1e-4 if key.startswith("grad") else 1e-5
+        np.testing.assert_allclose(
+            value,
+            theirs[key],
+            rtol=tolerance,
+            atol=tolerance * np.abs(theirs[key]).max(initial=0),
+            err_msg=key,
+        )
+
+
+def trainable(array):
+    return Tensor(array, requires_grad=True)
+
+
+class TestAgainstPyTorch:
+    stored = golden.load("spatial")
+
+    @pytest.mark.parametrize("case", golden_spatial.CASES)
+    def test_stored(self, case):
+        name, shapes, options = golden_spatial.CASES[case]
+        ours = golden_spatial.run(F, trainable, name, golden_spatial.inputs(shapes), options)
+        theirs = {
+            key.split("/")[1]: value for key, value in self.stored.items() if key.startswith(case + "/")
+        }
+        compare(ours, theirs)
+
+    @given(st.data())
+    def test_live(self, data):
+        torch = pytest.importorskip("torch")
+        name, shapes, options = data.draw(random_case())
+        arrays = golden_spatial.inputs(shapes, seed=data.draw(st.integers(0, 99)))
+        theirs = golden_spatial.run(
+            torch.nn.functional, lambda array: torch.tensor(array, requires_grad=True), name, arrays, options
+        )
+        compare(golden_spatial.run(F, trainable, name, arrays, options), theirs)
+
+
+@st.composite
+def random_case(draw):
+    """A function, shapes and options that fit together."""
+
+    def pair(low, high):
+        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
+    n, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    c = groups * draw(st.integers(1, 3))
+    images = (n, c, *pair(6, 11))
+    kind = draw(st.sampled_from(["conv2d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d",
+                                 "adaptive_max_pool2d", "batch_norm"]))  # fmt: skip
+    if kind == "batch_norm":
+        return kind, [images, (c,), (c,)], dict(training=draw(st.booleans()), momentum=0.2)
+    if kind.startswith("adaptive"):
+        return kind, [images], dict(output_size=pair(1, 12))
+    kernel, stride = pair(1, 3), pair(1, 3)
+    if kind == "conv2d":
+        padding = "same" if draw(st.booleans()) and stride == (1, 1) else pair(0, 3)
+        options = dict(stride=stride, padding=padding, dilation=pair(1, 2), groups=groups)
+        o = groups * draw(st.integers(1, 3))
+        return kind, [images, (o, c // groups, *kernel), (o,)], options
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    options = dict(kernel_size=kernel, stride=stride, padding=padding, ceil_mode=draw(st.booleans()))
+    if kind == "max_pool2d":
+        return kind, [images], options | dict(dilation=pair(1, 2))
+    return kind, [images], options | dict(count_include_pad=draw(st.booleans()))
 
 
 class TestNetworks:

@@ -9,6 +9,7 @@ import pytest
 
 from tinytorch.activations import ReLU, Sigmoid, Tanh
 from tinytorch.dataloader import DataLoader, TensorDataset
+from tinytorch.interop import safetensors
 from tinytorch.layers import Dropout, Flatten, Linear, Sequential
 from tinytorch.losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
 from tinytorch.optimizers import SGD, Adam, AdamW
@@ -235,11 +236,11 @@ class TestCheckpoints:
         whole.fit(DataLoader(dataset, 5, shuffle=True, seed=seed), 4)
         first, dataset = image_trainer(optimizer)
         first.fit(DataLoader(dataset, 5, shuffle=True, seed=seed), 2)
-        first.save_checkpoint(tmp_path / "half.npz")
+        first.save_checkpoint(tmp_path / "half")
         np.random.seed(99)
         random.seed(99)
         second, dataset = image_trainer(optimizer)
-        second.load_checkpoint(tmp_path / "half.npz")
+        second.load_checkpoint(tmp_path / "half")
         second.fit(DataLoader(dataset, 5, shuffle=True, seed=seed), 2)
         assert second.history == whole.history and (second.epoch, second.step) == (whole.epoch, whole.step)
         for name, array in whole.model.state_dict().items():
@@ -249,16 +250,15 @@ class TestCheckpoints:
         t, dataset = image_trainer()
         t.fit(DataLoader(dataset, 8), 1)
         t.save_checkpoint(tmp_path / "c")
-        with np.load(tmp_path / "c", allow_pickle=False) as archive:
-            metadata = json.loads(archive["metadata"].tobytes())
-            assert metadata["version"] == 1 and metadata["epoch"] == 1
-            assert {"model/layers.1.running_var", "optimizer/v_buffers/0"} <= set(archive.files)
+        arrays, header = safetensors.load_file(tmp_path / "c")
+        assert header["version"] == "2" and json.loads(header["state"])["epoch"] == 1
+        assert {"model/layers.1.running_var", "optimizer/v_buffers/0"} <= set(arrays)
         assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
     def save(self, tmp_path):
         t, dataset = image_trainer()
         t.fit(DataLoader(dataset, 8), 1)
-        path = tmp_path / "checkpoint.npz"
+        path = tmp_path / "checkpoint"
         t.save_checkpoint(path)
         return path
 
@@ -297,12 +297,9 @@ class TestCheckpoints:
 
     def test_other_version(self, tmp_path):
         path = self.save(tmp_path)
-        with np.load(path) as archive:
-            arrays = dict(archive)
-        metadata = {**json.loads(arrays["metadata"].tobytes()), "version": 99}
-        arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
-        np.savez(path, **arrays)
-        self.check_refused(path, "version 99; this release reads")
+        arrays, header = safetensors.load_file(path)
+        safetensors.save_file(arrays, path, {**header, "version": "99"})
+        self.check_refused(path, "version '99'; this release reads")
 
     def test_other_model(self, tmp_path):
         def other():
@@ -332,11 +329,11 @@ class TestCheckpoints:
         before = path.read_bytes()
         t, _ = image_trainer()
 
-        def full_disk(file, **arrays):
+        def full_disk(file, arrays, metadata):
             file.write(b"half")
             raise OSError("no space left")
 
-        monkeypatch.setattr(np, "savez", full_disk)
+        monkeypatch.setattr(safetensors, "write", full_disk)
         with pytest.raises(OSError, match="no space"):
             t.save_checkpoint(path)
         assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

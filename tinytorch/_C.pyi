@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 F32 = NDArray[float32]
+U16 = NDArray[uint16]
 Packed = NDArray[uint8]
 Bytes = NDArray[int8] | NDArray[uint8]
 
@@ -130,18 +131,38 @@ def conv2d_packed(
     activation: int,
     /,
 ) -> F32: ...
-def max_pool2d(x: F32 | Bytes, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32 | Bytes:
+def max_pool2d(
+    x: F32 | Bytes, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, out: F32 | None, /
+) -> F32 | Bytes:
     """Padding counts as -inf and is at most half the kernel. x (N, C, H, W); integers give integers."""
 
-def max_pool2d_backward(dy: F32, x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
-    """The first maximum of a window in row-major order takes the whole gradient; a NaN counts as a
-    maximum, and padding never takes it."""
+def max_pool2d_with_places(
+    x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, out: F32 | None, /
+) -> tuple[F32, U16 | None]:
+    """(y, places): where each maximum lies, counted in floats of x from its window's first element on; None
+    where 16 bits would not do."""
 
-def avg_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /) -> F32:
+def max_pool2d_backward(
+    dy: F32,
+    x: F32,
+    places: U16 | None,
+    kh: int,
+    kw: int,
+    sh: int,
+    sw: int,
+    ph: int,
+    pw: int,
+    out: F32 | None,
+    /,
+) -> F32:
+    """The first maximum of a window in row-major order takes the whole gradient; a NaN counts as a
+    maximum, and padding never takes it. With places, of x only the shape is read."""
+
+def avg_pool2d(x: F32, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, out: F32 | None, /) -> F32:
     """Padding counts as 0 and the divisor is always kh * kw."""
 
 def avg_pool2d_backward(
-    dy: F32, h: int, w: int, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, /
+    dy: F32, h: int, w: int, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, out: F32 | None, /
 ) -> F32:
     """dy (N, C, OH, OW) -> dx (N, C, h, w)."""
 
@@ -350,10 +371,12 @@ def pack_int4(w: F32, group_size: int, /) -> Packed:
 def unpack_int4(packed: Packed, k: int, n: int, group_size: int, /) -> F32:
     """The dequantized weights q * scale, (K, N)."""
 
-def linear_int4(x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, /) -> F32:
-    """x (..., K) -> (..., N). x may be quantized on the way, to int8 with a scale of max|x| / 127
-    for each row and group; the result then lies within
-    sum over k of (max|x| of its group / 254) * |w[k, n]| of the exact one."""
+def linear_int4(
+    x: F32, packed: Packed, k: int, n: int, group_size: int, bias: F32 | None, quantize_x: bool, /
+) -> F32:
+    """x (..., K) -> (..., N). With quantize_x, finite rows of x are quantized on the way, to int8 with
+    a scale of max|x| / 127 for each row and group; the result then lies within
+    sum over k of (max|x| of its group / 254) * |w[k, n]| of what it is without."""
 
 # --- sparse ---------------------------------------------------------------------------------
 # W (M, K) in compressed rows of blocks, r rows by 1 column, r in 1, 2, 4, 8, 16. Block row i holds

@@ -13,11 +13,21 @@ from .dataloader import Compose, DataLoader, Dataset, RandomCrop, RandomHorizont
 from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
 from .losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
-from .optimizers import SGD, Adam, AdamW
+from .optimizers import SGD, Adam, AdamW, RMSprop
 from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from .tensor import Tensor
 from .tokenization import BPETokenizer, CharTokenizer, Tokenizer
-from .training import CosineSchedule, Trainer, clip_grad_norm
+from .training import (
+    CosineSchedule,
+    EarlyStopping,
+    OneCycleSchedule,
+    SaveCheckpoint,
+    StepSchedule,
+    Trainer,
+    WarmupSchedule,
+    clip_grad_norm,
+    manual_seed,
+)
 from .transformers import GPT, MLP, LayerNorm, TransformerBlock, create_causal_mask
 
 __version__ = "0.1.0"
@@ -43,6 +53,7 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "Dropout",
+    "EarlyStopping",
     "Embedding",
     "EmbeddingLayer",
     "Flatten",
@@ -52,23 +63,29 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "MultiHeadAttention",
+    "OneCycleSchedule",
     "PositionalEncoding",
+    "RMSprop",
     "RandomCrop",
     "RandomHorizontalFlip",
     "ReLU",
+    "SaveCheckpoint",
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "StepSchedule",
     "Tanh",
     "Tensor",
     "TensorDataset",
     "Tokenizer",
     "Trainer",
     "TransformerBlock",
+    "WarmupSchedule",
     "clip_grad_norm",
     "create_causal_mask",
     "enable_autograd",
     "kernels",
+    "manual_seed",
     "no_grad",
     "scaled_dot_product_attention",
 ]

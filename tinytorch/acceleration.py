@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -250,9 +250,11 @@ def fold_batch_norm(weight: Array, bias: Array | None, norm: BatchNorm2d) -> tup
 
     With s = gamma / sqrt(running_var + eps): (x * w + b - mean) s + beta = x * (w s) + (b - mean) s + beta.
     """
-    scale = norm.gamma.data / np.sqrt(norm.running_var + norm.eps)
-    shift = -norm.running_mean if bias is None else bias - norm.running_mean
-    folded = weight * scale[:, None, None, None], shift * scale + norm.beta.data
+    if norm.running_mean is None:
+        raise ValueError("BatchNorm2d: without running statistics it can't be folded into a convolution")
+    scale = (1 if norm.gamma is None else norm.gamma.data) / np.sqrt(norm.running_var + norm.eps)
+    shift = (-norm.running_mean if bias is None else bias - norm.running_mean) * scale
+    folded = weight * scale[:, None, None, None], shift if norm.beta is None else shift + norm.beta.data
     return folded[0].astype(np.float32), folded[1].astype(np.float32)
 
 
@@ -295,7 +297,20 @@ def pack_stage(stage: Stage) -> Stage:
     return stage
 
 
+# Options of layers that the stages don't have, as they must be then.
+_PLAIN = {"dilation": 1, "groups": 1, "ceil_mode": False, "count_include_pad": True}
+
+
+def _check_plain(layer: Layer) -> None:
+    for name, plain in _PLAIN.items():
+        if (value := getattr(layer, name, plain)) not in (plain, (plain, plain)):
+            raise TypeError(f"optimize: no inference stage for {type(layer).__name__} with {name}={value}")
+    if isinstance(padding := getattr(layer, "padding", 0), str):
+        raise TypeError(f"optimize: no inference stage for {type(layer).__name__} with padding={padding!r}")
+
+
 def _stage_of(layer: Layer) -> Stage:
+    _check_plain(layer)
     if isinstance(layer, Conv2d | Linear):
         weight, bias = layer.weight.data.copy(), None if layer.bias is None else layer.bias.data.copy()
         if isinstance(layer, Linear):
@@ -315,5 +330,5 @@ def _stage_of(layer: Layer) -> Stage:
     )
 
 
-def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])

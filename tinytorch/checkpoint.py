@@ -1,19 +1,20 @@
-"""The checkpoint file: arrays and JSON in an .npz archive, without pickle, replaced whole or not at all."""
+"""The checkpoint file: arrays and JSON in the safetensors format, replaced whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
-import zipfile
 import zlib
 from typing import Any
 
 import numpy as np
 
+from .interop import safetensors
+
 __all__ = ["CheckpointError", "read_checkpoint", "write_checkpoint"]
 
 FORMAT = "tinytorch-checkpoint"
-VERSION = 1
+VERSION = "2"
 
 
 class CheckpointError(ValueError):
@@ -34,21 +35,10 @@ def write_checkpoint(
     arrays : dict of ndarray
         Numbers only.
     """
-    path = os.fspath(path)
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"cannot write the checkpoint {path}: there is no folder {folder}")
-    header = json.dumps({"format": FORMAT, "version": VERSION, **metadata})
-    partial = f"{path}.{os.getpid()}.partial"
-    try:
-        with open(partial, "xb") as file:
-            np.savez(file, metadata=np.frombuffer(header.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+    text = json.dumps(metadata)
+    checksum = str(_checksum(text, arrays))
+    header = {"format": FORMAT, "version": VERSION, "checksum": checksum, "state": text}
+    safetensors.save_file(arrays, path, header)
 
 
 def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -62,26 +52,32 @@ def read_checkpoint(path: str | os.PathLike) -> tuple[dict[str, Any], dict[str, 
         If it cannot be read to its end, or was written by another version.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        metadata = json.loads(arrays.pop("metadata").tobytes())
-        found = metadata.get("format"), metadata.get("version")
-    except (
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise CheckpointError(
-            f"{os.fspath(path)} is not a whole checkpoint (perhaps it was cut short in copying): "
-            f"{error}. Use an earlier one."
-        ) from None
+        arrays, header = safetensors.load_file(path)
+    except safetensors.SafetensorsError as error:
+        raise _damaged(str(error)) from None
+    found = header.get("format"), header.get("version")
     if found != (FORMAT, VERSION):
         raise CheckpointError(
             f"{os.fspath(path)} has format {found[0]!r}, version {found[1]!r}; "
             f"this release reads {FORMAT!r}, version {VERSION}. Load it with the release that wrote it."
         )
+    text = header.get("state", "")
+    if header.get("checksum") != str(_checksum(text, arrays)):
+        raise _damaged(f"{os.fspath(path)}: the checksum differs")
+    metadata: dict[str, Any] = json.loads(text)
     return metadata, arrays
+
+
+def _checksum(text: str, arrays: dict[str, np.ndarray]) -> int:
+    """CRC-32 of everything that is stored."""
+    checksum = zlib.crc32(text.encode())
+    for name in sorted(arrays):
+        checksum = zlib.crc32(name.encode(), checksum)
+        checksum = zlib.crc32(np.ascontiguousarray(arrays[name]).tobytes(), checksum)
+    return checksum
+
+
+def _damaged(what: str) -> CheckpointError:
+    return CheckpointError(
+        f"{what}: not a whole checkpoint (perhaps it was cut short in copying). Use an earlier one."
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from . import kernels
 from .tensor import Tensor
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 DEFAULT_LEARNING_RATE_SGD = 0.01
 DEFAULT_LEARNING_RATE_ADAM = 0.001
@@ -21,38 +21,87 @@ DEFAULT_BETA2 = 0.999
 DEFAULT_EPS = 1e-8
 DEFAULT_WEIGHT_DECAY_ADAMW = 0.01
 
+SHARES = ("beta1", "beta2", "alpha")  # hyperparameters that must stay below 1
+
+
+class Hyperparameter:
+    """An attribute such as `lr`: that of the first parameter group; assigned, it changes all of them.
+
+    A group that was given a learning rate of its own keeps the ratio, so that a schedule moves all together;
+    what else a group was given stays.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, optimizer: Any, owner: type | None = None) -> Any:
+        return self if optimizer is None else optimizer._defaults[self.name]
+
+    def __set__(self, optimizer: Any, value: Any) -> None:
+        vars(optimizer).setdefault("_defaults", {})[self.name] = value
+        for group, own in zip(optimizer.param_groups, optimizer._own, strict=True):
+            if self.name == "lr":
+                group["lr"] = value * own.get("lr", 1.0)
+            elif self.name not in own:
+                group[self.name] = value
+
 
 class Optimizer:
     """Base class: holds the parameters, prepares their gradients, saves and restores state.
 
-    A subclass defines `_update`, and names its hyperparameters and its buffers: attributes that hold a list
-    with one array for each parameter (None before its first step).
+    A subclass names its hyperparameters and its buffers (attributes that hold a list with one array for each
+    parameter, None before its first step) and defines `_update`.
 
     Parameters
     ----------
-    params : iterable of Tensor
-        What to train; each must require a gradient.
+    params : iterable of Tensor, or of dict
+        What to train; each must require a gradient. A dict is a group: ``{"params": tensors, "lr": 0.01}``,
+        with those hyperparameters that differ from the optimizer's.
+    **defaults
+        The hyperparameters, in the order of `hyperparameters`.
 
     Attributes
     ----------
     params : list of Tensor
+    param_groups : list of dict
+        Each with its ``params`` and all hyperparameters, which may be changed between steps.
     lr : float
-        Learning rate; may be changed between steps.
+        Learning rate; may be changed between steps, which changes that of all groups in proportion.
     step_count : int
         Steps taken so far.
     """
 
-    lr: float
+    lr = Hyperparameter()
     hyperparameters: tuple[str, ...] = ("lr",)
     buffers: tuple[str, ...] = ()
+    # Empty until __init__, before which a subclass may set its hyperparameters.
+    param_groups: Sequence[dict[str, Any]] = ()
+    _own: Sequence[dict[str, Any]] = ()
 
-    def __init__(self, params: Iterable[Tensor]) -> None:
-        self.params = _check_params(type(self).__name__, params)
+    def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
+        groups = _check_groups(type(self).__name__, params, self.hyperparameters)
+        self.params: list[Tensor] = [parameter for group in groups for parameter in group["params"]]
         self.step_count = 0
+        self._defaults = {"lr": 0.0, **vars(self).get("_defaults", {}), **defaults}
+        self.param_groups = [{**self._defaults, **group} for group in groups]
+        self._own = [{name: group[name] for name in group if name != "params"} for group in groups]
+        for own in self._own:
+            if "lr" in own:
+                own["lr"] = self._ratio(own["lr"])
+        self._group_of = [i for i, group in enumerate(groups) for _ in group["params"]]
         # A parameter without a gradient sits a step out, so Adam's bias correction needs a count for each.
         self._steps = [0] * len(self.params)
         for name in self.buffers:
             setattr(self, name, [None] * len(self.params))
+        self._check_hyperparameters()
+
+    def _ratio(self, lr: float) -> float:
+        if lr > 0 and not self.lr > 0:
+            raise ValueError(
+                f"{type(self).__name__}: a group has lr={lr}, so the optimizer's own lr must be above 0, "
+                f"for schedules to keep their ratio; it is {self.lr}"
+            )
+        return lr / self.lr if lr else 0.0
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -68,15 +117,18 @@ class Optimizer:
             if parameter.grad is not None
         }
         self.step_count += 1
-        groups: dict[tuple[int, np.dtype], list[int]] = {}  # a kernel takes one count and one dtype
+        # A kernel takes one count, one dtype, and one set of hyperparameters.
+        calls: dict[tuple[int, np.dtype, int], list[int]] = {}
         for i in grads:
             self._steps[i] += 1
             self._make_writable(i)
             self._make_buffers(i)
-            groups.setdefault((self._steps[i], self.params[i].dtype), []).append(i)
-        for (step, _), group in groups.items():
-            self._update(group, [self.params[i].data for i in group], [grads[i] for i in group], step)
-            for i in group:
+            calls.setdefault((self._steps[i], self.params[i].dtype, self._group_of[i]), []).append(i)
+        for (step, _, group), members in calls.items():
+            params, gradients = [self.params[i].data for i in members], [grads[i] for i in members]
+            options = {name: self.param_groups[group][name] for name in self.hyperparameters}
+            self._update(members, params, gradients, step, **options)
+            for i in members:
                 self.params[i].mark_changed()
 
     def _make_writable(self, i: int) -> None:
@@ -94,21 +146,24 @@ class Optimizer:
             elif buffers[i].dtype != data.dtype:
                 buffers[i] = buffers[i].astype(data.dtype)
 
-    def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
-        """Take one step with the parameters `group`, each for the `step`-th time."""
+    def _update(
+        self, members: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int, **options: Any
+    ) -> None:
+        """Take one step with the parameters `members`, each for the `step`-th time."""
         raise NotImplementedError(f"{type(self).__name__} does not define _update")
 
     def _check_hyperparameters(self) -> None:
-        for name in self.hyperparameters:
-            value = getattr(self, name)
-            if isinstance(value, bool):
-                continue
-            if not 0 <= value < math.inf:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be finite and not negative, got {value}"
-                )
-            if name.startswith("beta") and value >= 1:
-                raise ValueError(f"{type(self).__name__}: {name} must lie in [0, 1), got {value}")
+        for group in self.param_groups:
+            for name in self.hyperparameters:
+                value = group[name]
+                if isinstance(value, bool):
+                    continue
+                if not 0 <= value < math.inf:
+                    raise ValueError(
+                        f"{type(self).__name__}: {name} must be finite and not negative, got {value}"
+                    )
+                if name in SHARES and value >= 1:
+                    raise ValueError(f"{type(self).__name__}: {name} must lie in [0, 1), got {value}")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the parameters themselves, copied."""
@@ -118,7 +173,8 @@ class Optimizer:
         }
         return {
             "type": type(self).__name__,
-            "hyperparameters": {name: getattr(self, name) for name in self.hyperparameters},
+            "defaults": dict(self._defaults),
+            "groups": [{name: group[name] for name in self.hyperparameters} for group in self.param_groups],
             "step_count": self.step_count,
             "steps": list(self._steps),
             "buffers": buffers,
@@ -133,8 +189,9 @@ class Optimizer:
             If the state is that of another optimizer, or of other parameters.
         """
         self.check_state_dict(state)
-        for name, value in state["hyperparameters"].items():
-            setattr(self, name, value)
+        self._defaults = dict(state["defaults"])
+        for group, saved in zip(self.param_groups, state["groups"], strict=True):
+            group.update(saved)
         self.step_count, self._steps = state["step_count"], list(state["steps"])
         for name, arrays in state["buffers"].items():
             setattr(self, name, [None if array is None else np.array(array) for array in arrays])
@@ -150,6 +207,11 @@ class Optimizer:
             raise ValueError(
                 f"{own}: the saved state is for {len(state['steps'])} parameters, "
                 f"this optimizer has {len(self.params)}"
+            )
+        if len(state["groups"]) != len(self.param_groups):
+            raise ValueError(
+                f"{own}: the saved state is for {len(state['groups'])} parameter groups, "
+                f"this optimizer has {len(self.param_groups)}"
             )
         for name in self.buffers:
             for i, (array, parameter) in enumerate(zip(state["buffers"][name], self.params, strict=True)):
@@ -168,32 +230,32 @@ class SGD(Optimizer):
 
     hyperparameters = ("lr", "momentum", "weight_decay", "nesterov")
     buffers = ("momentum_buffers",)
+    momentum = Hyperparameter()
+    weight_decay = Hyperparameter()
+    nesterov = Hyperparameter()
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = DEFAULT_LEARNING_RATE_SGD,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        super().__init__(params)
-        self.lr, self.momentum, self.weight_decay, self.nesterov = lr, momentum, weight_decay, nesterov
         self.momentum_buffers: list[Any]
-        self._check_hyperparameters()
-        if nesterov and momentum == 0:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+        if any(group["nesterov"] and group["momentum"] == 0 for group in self.param_groups):
             raise ValueError("SGD: nesterov looks ahead along the momentum, so momentum must be above 0")
 
     def _make_buffers(self, i: int) -> None:
-        if self.momentum > 0:
+        if self.param_groups[self._group_of[i]]["momentum"] > 0:
             super()._make_buffers(i)
 
-    def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
-        buffers = [self.momentum_buffers[i] for i in group] if self.momentum > 0 else None
-        kernels.sgd_step(
-            params, grads, buffers,
-            lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay, nesterov=self.nesterov,
-        )  # fmt: skip
+    def _update(
+        self, members: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int, **options: Any
+    ) -> None:
+        buffers = [self.momentum_buffers[i] for i in members] if options["momentum"] > 0 else None
+        kernels.sgd_step(params, grads, buffers, **options)
 
     def has_momentum(self) -> bool:
         """Whether momentum is in use."""
@@ -212,36 +274,37 @@ class SGD(Optimizer):
 class Adam(Optimizer):
     """Adam: steps scaled by running means of the gradient and of its square. Source: Kingma and Ba 2015.
 
-    `weight_decay` is added to the gradient, as in PyTorch; `AdamW` keeps it apart.
+    `weight_decay` is added to the gradient, as in PyTorch; `AdamW` keeps it apart. A group may have its own
+    ``betas``.
     """
 
     hyperparameters = ("lr", "beta1", "beta2", "eps", "weight_decay")
     buffers = ("m_buffers", "v_buffers")
+    beta1 = Hyperparameter()
+    beta2 = Hyperparameter()
+    eps = Hyperparameter()
+    weight_decay = Hyperparameter()
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = DEFAULT_LEARNING_RATE_ADAM,
         betas: tuple[float, float] = (DEFAULT_BETA1, DEFAULT_BETA2),
         eps: float = DEFAULT_EPS,
         weight_decay: float = 0.0,
     ) -> None:
-        super().__init__(params)
-        self.lr, self.eps, self.weight_decay = lr, eps, weight_decay
-        self.beta1, self.beta2 = betas
         self.m_buffers: list[Any]
         self.v_buffers: list[Any]
-        self._check_hyperparameters()
+        beta1, beta2 = betas
+        super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     _kernel = staticmethod(kernels.adam_step)
 
-    def _update(self, group: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int) -> None:
-        m, v = [self.m_buffers[i] for i in group], [self.v_buffers[i] for i in group]
-        self._kernel(
-            params, grads, m, v,
-            step=step, lr=self.lr, beta1=self.beta1, beta2=self.beta2, eps=self.eps,
-            weight_decay=self.weight_decay,
-        )  # fmt: skip
+    def _update(
+        self, members: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int, **options: Any
+    ) -> None:
+        m, v = [self.m_buffers[i] for i in members], [self.v_buffers[i] for i in members]
+        self._kernel(params, grads, m, v, step=step, **options)
 
 
 class AdamW(Adam):
@@ -251,13 +314,100 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Any],
         lr: float = DEFAULT_LEARNING_RATE_ADAM,
         betas: tuple[float, float] = (DEFAULT_BETA1, DEFAULT_BETA2),
         eps: float = DEFAULT_EPS,
         weight_decay: float = DEFAULT_WEIGHT_DECAY_ADAMW,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+class RMSprop(Optimizer):
+    """Steps scaled by a running mean of the gradient's square, in PyTorch's form.
+
+    Source: Tieleman and Hinton 2012, lecture 6.5 of *Neural Networks for Machine Learning*.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+    lr, alpha, eps, weight_decay, momentum : float
+        `alpha` is the share of the running mean that is kept.
+    centered : bool
+        Whether to subtract the square of the gradient's running mean (Graves 2013).
+    """
+
+    hyperparameters = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")
+    buffers = ("square_buffers", "mean_buffers", "momentum_buffers")
+    alpha = Hyperparameter()
+    eps = Hyperparameter()
+    weight_decay = Hyperparameter()
+    momentum = Hyperparameter()
+    centered = Hyperparameter()
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        self.square_buffers: list[Any]
+        self.mean_buffers: list[Any]
+        self.momentum_buffers: list[Any]
+        super().__init__(
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+        )
+
+    def _update(
+        self, members: list[int], params: list[np.ndarray], grads: list[np.ndarray], step: int, **options: Any
+    ) -> None:
+        lr, alpha, momentum = options["lr"], options["alpha"], options["momentum"]
+        for i, p, g in zip(members, params, grads, strict=True):
+            square, mean, v = self.square_buffers[i], self.mean_buffers[i], self.momentum_buffers[i]
+            g = g + options["weight_decay"] * p
+            square += (1 - alpha) * (g * g - square)
+            variance = square
+            if options["centered"]:
+                mean += (1 - alpha) * (g - mean)
+                variance = square - mean * mean
+            v *= momentum
+            v += g / (np.sqrt(variance) + options["eps"])
+            p -= lr * v
+
+
+def _check_groups(name: str, params: Any, hyperparameters: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Groups as dicts: a list of tensors as ``params``, and the hyperparameters that were given."""
+    if isinstance(params, Iterable) and not isinstance(params, Tensor):
+        params = list(params)
+        if any(isinstance(group, Mapping) for group in params):
+            groups = [
+                _check_group(f"{name}: group {i}", params[i], hyperparameters) for i in range(len(params))
+            ]
+            _check_once(name, [parameter for group in groups for parameter in group["params"]])
+            return groups
+    return [{"params": _check_params(name, params)}]
+
+
+def _check_group(name: str, group: Any, hyperparameters: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(group, Mapping) or "params" not in group:
+        raise TypeError(f"{name} is no dict with 'params'; give all tensors in groups, or none")
+    group = dict(group)
+    if "betas" in group:
+        group["beta1"], group["beta2"] = group.pop("betas")
+    if unknown := sorted(group.keys() - {"params", *hyperparameters}):
+        raise ValueError(f"{name} has unknown {', '.join(unknown)}; it may have {', '.join(hyperparameters)}")
+    group["params"] = _check_params(name, group["params"])
+    return group
 
 
 def _check_params(name: str, params: Iterable[Tensor]) -> list[Tensor]:
@@ -274,9 +424,13 @@ def _check_params(name: str, params: Iterable[Tensor]) -> list[Tensor]:
             raise ValueError(f"{name}: params[{i}] (shape {parameter.shape}) has requires_grad=False")
         if not parameter.is_leaf:
             raise ValueError(f"{name}: params[{i}] was computed from other tensors; train those instead")
+    _check_once(name, params)
+    return params
+
+
+def _check_once(name: str, params: list[Tensor]) -> None:
     if len({id(parameter) for parameter in params}) != len(params):
         raise ValueError(f"{name}: a parameter appears twice, and would be updated twice in each step")
-    return params
 
 
 def _gradient(parameter: Tensor, i: int) -> np.ndarray:

@@ -1,37 +1,45 @@
-"""Training: the loop over batches and epochs, the learning rate over time, and checkpoints."""
+"""Training: the loop over batches and epochs, with schedules, callbacks and checkpoints."""
 
 from __future__ import annotations
 
 import math
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .autograd.engine import no_grad
+from .callbacks import Callback, EarlyStopping, SaveCheckpoint
 from .checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from .optimizers import Optimizer
+from .schedules import CosineSchedule, OneCycleSchedule, StepSchedule, WarmupSchedule
 from .tensor import Tensor
 
-__all__ = ["CheckpointError", "CosineSchedule", "Trainer", "clip_grad_norm"]
+__all__ = [
+    "Callback",
+    "CheckpointError",
+    "CosineSchedule",
+    "EarlyStopping",
+    "OneCycleSchedule",
+    "SaveCheckpoint",
+    "StepSchedule",
+    "Trainer",
+    "WarmupSchedule",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "manual_seed",
+]
+
+# Set where nobody watches a progress bar: by the reader, and by nbgrader when it runs a notebook.
+UNWATCHED = ("TINYTORCH_QUIET", "NBGRADER_EXECUTION")
 
 
-class CosineSchedule:
-    """A learning rate that falls along half a cosine. Source: Loshchilov and Hutter 2017."""
-
-    def __init__(self, max_lr: float = 0.1, min_lr: float = 0.01, total_epochs: int = 100) -> None:
-        if not 0 <= min_lr <= max_lr < math.inf:
-            raise ValueError(f"CosineSchedule: needs 0 ≤ min_lr ≤ max_lr, got {min_lr} and {max_lr}")
-        if total_epochs <= 0:
-            raise ValueError(f"CosineSchedule: total_epochs must be positive, got {total_epochs}")
-        self.max_lr, self.min_lr, self.total_epochs = max_lr, min_lr, total_epochs
-
-    def get_lr(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0; `min_lr` from `total_epochs` on."""
-        progress = min(epoch / self.total_epochs, 1.0)
-        return self.min_lr + (self.max_lr - self.min_lr) * (1 + math.cos(math.pi * progress)) / 2
+def manual_seed(seed: int) -> None:
+    """Seed Python's and NumPy's global generators, from which weights, dropout and shuffles are drawn."""
+    random.seed(seed)
+    np.random.seed(seed)
 
 
 def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float = 1.0) -> float:
@@ -69,6 +77,16 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float = 1.0)
     return norm
 
 
+def clip_grad_value(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit each element of all gradients to [-clip_value, clip_value]."""
+    if not clip_value > 0:
+        raise ValueError(f"clip_grad_value: clip_value must be positive, got {clip_value}")
+    for parameter in [parameters] if isinstance(parameters, Tensor) else parameters:
+        if parameter.grad is not None:
+            grad = parameter.grad.data if isinstance(parameter.grad, Tensor) else parameter.grad
+            parameter.grad = np.clip(grad, -clip_value, clip_value)
+
+
 class Trainer:
     """Train a model on batches of (inputs, targets).
 
@@ -80,16 +98,23 @@ class Trainer:
     loss_fn : callable
         Takes outputs and targets; returns their mean loss as a scalar tensor.
     scheduler, optional
-        Has `get_lr(epoch)`; sets the learning rate of each epoch.
+        Has `get_lr(n)`; sets the learning rate of each epoch, or of each step.
     grad_clip_norm : float, optional
         Limit for the norm of the gradients; see `clip_grad_norm`.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show a progress bar. None is shown where nobody watches: in cells that nbgrader runs, or
+        with ``TINYTORCH_QUIET`` in the environment.
+    callbacks : sequence of Callback
+        What else to do; see `tinytorch.callbacks`.
+    schedule_steps : bool
+        Whether to ask the scheduler at every step rather than at every epoch.
 
     Attributes
     ----------
     epoch, step : int
         Finished epochs, and optimizer steps.
+    stop : str or None
+        Set by a callback, why `fit` is to end after this epoch.
     history : dict
         Lists `train_loss`, `eval_loss` and `learning_rates`.
     training_mode : bool
@@ -103,19 +128,35 @@ class Trainer:
         scheduler: Any = None,
         grad_clip_norm: float | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
+        schedule_steps: bool = False,
     ) -> None:
         self.model, self.optimizer, self.loss_fn = model, optimizer, loss_fn
-        self.scheduler, self.grad_clip_norm, self.progress = scheduler, grad_clip_norm, progress
+        self.scheduler, self.grad_clip_norm = scheduler, grad_clip_norm
+        self.progress = progress and not any(os.environ.get(name) for name in UNWATCHED)
+        self.callbacks, self.schedule_steps = list(callbacks), schedule_steps
+        self.stop: str | None = None
         self.epoch = self.step = 0
         self.training_mode = True
         self.history: dict[str, list[float]] = {"train_loss": [], "eval_loss": [], "learning_rates": []}
 
     def fit(self, loader: Any, epochs: int, eval_loader: Any = None, accumulation_steps: int = 1) -> dict:
         """Train for some epochs, evaluating after each if there is an `eval_loader`; returns the history."""
-        for _ in range(epochs):
-            self.train_epoch(loader, accumulation_steps)
-            if eval_loader is not None:
-                self.evaluate(eval_loader)
+        self.stop = None
+        for callback in self.callbacks:
+            callback.on_fit_start(self)
+        try:
+            for _ in range(epochs):
+                self.train_epoch(loader, accumulation_steps)
+                if eval_loader is not None:
+                    self.evaluate(eval_loader)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(self)
+                if self.stop is not None:
+                    break
+        finally:
+            for callback in self.callbacks:
+                callback.on_fit_end(self)
         return self.history
 
     def train_epoch(self, loader: Any, accumulation_steps: int = 1) -> float:
@@ -136,7 +177,7 @@ class Trainer:
         if accumulation_steps < 1:
             raise ValueError(f"train_epoch: accumulation_steps must be at least 1, got {accumulation_steps}")
         self._set_mode(training=True)
-        if self.scheduler is not None:
+        if self.scheduler is not None and not self.schedule_steps:
             self.optimizer.lr = self.scheduler.get_lr(self.epoch)
         if hasattr(loader, "epoch"):
             loader.epoch = self.epoch  # so that a resumed run sees the orders of the epochs to come
@@ -145,8 +186,9 @@ class Trainer:
         batches = self._progress(loader, f"epoch {self.epoch + 1}")
         for number, batch in enumerate(batches, 1):
             inputs, targets = _pair(batch)
-            loss = self.loss_fn(self.model.forward(inputs), targets)
-            total += _finite(loss, number) * len(inputs)
+            loss = self.loss_fn(self._run(inputs), targets)
+            value = _finite(loss, number)
+            total += value * len(inputs)
             samples += len(inputs)
             weight = len(inputs) if accumulation_steps > 1 else 1
             loss.backward(np.full(loss.shape, weight))
@@ -156,6 +198,8 @@ class Trainer:
                 waiting = 0
             if self.progress:
                 batches.set_postfix(loss=f"{total / samples:.4f}")
+            for callback in self.callbacks:
+                callback.on_step_end(self, value)
         if waiting:
             self._step(waiting)
         if samples == 0:
@@ -173,6 +217,8 @@ class Trainer:
                 parameter.grad *= 1 / weight
         if self.grad_clip_norm is not None:
             clip_grad_norm(parameters, self.grad_clip_norm)
+        if self.scheduler is not None and self.schedule_steps:
+            self.optimizer.lr = self.scheduler.get_lr(self.step)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
@@ -190,7 +236,7 @@ class Trainer:
         try:
             for number, batch in enumerate(self._progress(loader, "evaluate"), 1):
                 inputs, targets = _pair(batch)
-                outputs = self.model.forward(inputs)
+                outputs = self._run(inputs)
                 total += _finite(self.loss_fn(outputs, targets), number) * len(inputs)
                 right += _right_answers(outputs.data, targets.data)
                 samples += len(inputs)
@@ -200,6 +246,10 @@ class Trainer:
             raise ValueError("evaluate: the loader gave no batches")
         self.history["eval_loss"].append(total / samples)
         return total / samples, right / samples
+
+    def _run(self, inputs: Any) -> Any:
+        """The model's outputs; called, it runs its hooks, but a model need only have `forward`."""
+        return self.model(inputs) if callable(self.model) else self.model.forward(inputs)
 
     def _set_mode(self, training: bool) -> None:
         self.training_mode = training

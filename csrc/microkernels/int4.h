@@ -1,4 +1,4 @@
-/* The INT4 micro-kernel: y (m, 16) = x @ w, x quantized to int8 in the groups of w.
+/* The INT4 micro-kernels: y (m, 16) = x @ w, for x as it is, or quantized to int8 in the groups of w.
  *
  * w comes as a panel of `width` <= 16 columns. Columns are lanes, so no sum crosses lanes. A panel is its
  * groups one after the other; a group of `group_size` steps of depth (the last one may be shorter) is
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TT_INT4_SLACK = 64, TT_INT4_COLUMNS = 16, TT_INT4_MOST_ROWS = 8 };
+enum { TT_INT4_SLACK = 64, TT_INT4_COLUMNS = 16, TT_INT4_MOST_ROWS = 8, TT_INT4_FLOAT_ROWS = 4 };
 
 /* Rows of x, quantized: x[k] is q[k] * scale[group]. */
 typedef struct {
@@ -24,13 +24,18 @@ typedef struct {
     size_t depth, groups; /* depth: a multiple of 8 */
 } tt_int4_rows;
 
-/* y (m, 16); what lies beyond the panel's width has no meaning. */
+/* y (m, 16) for m <= mr; what lies beyond the panel's width has no meaning. */
 typedef void tt_int4_tile(size_t m, tt_int4_rows x, size_t group_size, const uint8_t *panel, size_t width,
                           float *y);
+
+/* The same for m <= TT_INT4_FLOAT_ROWS rows of floats (m, k). */
+typedef void tt_int4_float_tile(size_t m, const float *x, size_t k, size_t group_size, const uint8_t *panel,
+                                size_t width, float *y);
 
 typedef struct {
     tt_int4_tile *tile;
     size_t mr;
+    tt_int4_float_tile *float_tile;
 } tt_int4_kernels;
 
 extern const tt_int4_kernels tt_int4_scalar, tt_int4_avx2, tt_int4_avx512, tt_int4_vnni, tt_int4_neon,

@@ -6,11 +6,14 @@
  *   vx, vx_load             four int8 of x, in every lane
  *   vd, vd_zero             VF_N lanes of sums; a lane holds 32 steps of depth without overflow
  *   vd_dot(d, w, x)         d plus, in each lane, the four products of that lane's bytes
- *   vd_sum(d)               as int32 */
+ *   vd_sum(d)               as int32
+ *   AHEAD                   if defined: how many bytes ahead weights are asked for */
 #include "microkernels/int4.h"
 #include "microkernels/vec_bytes.h"
 
 enum { COLUMNS = TT_INT4_COLUMNS, NV = COLUMNS / VF_N };
+
+#include "microkernels/int4_float_tile.h"
 
 /* total += the products of up to 32 steps of depth: `pairs` times eight. */
 TT_INLINE void multiply_block(const size_t m, const int8_t *q, size_t depth, size_t pairs, const uint8_t *w,
@@ -20,6 +23,9 @@ TT_INLINE void multiply_block(const size_t m, const int8_t *q, size_t depth, siz
     TT_UNROLL for (size_t i = 0; i < m; i++)
         TT_UNROLL for (size_t v = 0; v < NV; v++) sum[i][v] = vd_zero();
     for (size_t t = 0; t < pairs; t++, w += 4 * width, q += 8) {
+#if defined(AHEAD)
+        TT_PREFETCH(w + AHEAD);
+#endif
         TT_UNROLL for (size_t v = 0; v < NV; v++) {
             vw both = vw_load(w + v * 4 * VF_N), low = vw_low(both), high = vw_high(both);
             TT_UNROLL for (size_t i = 0; i < m; i++) {

@@ -1,9 +1,10 @@
 /* The INT8 matmul micro-kernel. Every level yields the same integers.
  *
- * acc (m, nr), its rows acc_stride apart, = start (nr) + a @ b in int32, for one tile with m <= mr. Depth comes in groups of four, and a
- * row of a is `segments` runs of `groups` groups: run s of row i starts at rows[i] + offsets[s] bytes. A
- * plain matrix is one run; in a convolution a row is the patch under one output pixel, and its runs are read
- * from the image where they lie (Dukhan, "The Indirect Convolution Algorithm", 2019).
+ * acc (m, nr), its rows acc_stride apart, = start (nr) + a @ b in int32, for one tile with m <= mr. Depth
+ * comes in groups of four, and a row of a is `segments` runs of `groups` groups: run s of row i starts at
+ * rows[i] + offsets[s] bytes. A plain matrix is one run; in a convolution a row is the patch under one output
+ * pixel, and its runs are read from the image where they lie (Dukhan, "The Indirect Convolution Algorithm",
+ * 2019).
  *
  * b is a panel of `width` <= nr columns, group after group, each group four rows of b interleaved by
  * `interleave`:

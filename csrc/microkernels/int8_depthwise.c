@@ -2,9 +2,10 @@
 #include "microkernels/quantize.h"
 #include "microkernels/vec_bytes.h"
 
-/* One vector of channels, from `channel` on, of `pixels` patches: a vector of weights, once widened, serves all. */
-TT_INLINE void multiply(const size_t pixels, const uint8_t *const *patches, size_t channel, const size_t *offsets,
-                        size_t taps, const int8_t *w, size_t w_stride, vi start, int32_t *acc, size_t acc_stride)
+/* One vector of channels, from `channel` on, of `pixels` patches: weights, once widened, serve them all. */
+TT_INLINE void multiply(const size_t pixels, const uint8_t *const *patches, size_t channel,
+                        const size_t *offsets, size_t taps, const int8_t *w, size_t w_stride, vi start,
+                        int32_t *acc, size_t acc_stride)
 {
     vi sum[4];
     TT_UNROLL for (size_t i = 0; i < pixels; i++) sum[i] = start;
@@ -25,8 +26,10 @@ void TT_FOR_LEVEL(tt_depthwise_int8)(size_t m, size_t first, size_t n, const uin
         vi begin = vi_load(start + j);
         size_t i = 0, channel = first + j;
         for (; i + 4 <= m; i += 4)
-            multiply(4, patches + i, channel, offsets, taps, w, w_stride, begin, acc + i * acc_stride, acc_stride);
+            multiply(4, patches + i, channel, offsets, taps, w, w_stride, begin, acc + i * acc_stride,
+                     acc_stride);
         for (; i < m; i++)
-            multiply(1, patches + i, channel, offsets, taps, w, w_stride, begin, acc + i * acc_stride, acc_stride);
+            multiply(1, patches + i, channel, offsets, taps, w, w_stride, begin, acc + i * acc_stride,
+                     acc_stride);
     }
 }

@@ -26,39 +26,37 @@ static void sum_down(const float *x, size_t row_stride, size_t rows, size_t n, f
     down(x, row_stride, rows, n, y, 0);
 }
 
-/* The vectors beyond the first n outputs are read and not used. */
+/* The first n of VF_N floats that lie `stride` apart. Strides of 1 and 2, the usual ones, read beyond them. */
+TT_INLINE vf load_every(const float *x, const size_t stride, size_t n)
+{
+    if (stride == 1) return vf_load(x);
+    if (stride == 2) return vf_even(vf_load(x), vf_load(x + VF_N));
+    if (n == 1) return vf_load_up_to(x, 1); /* a window over a whole row: nothing to wait for */
+    float lanes[VF_N] = {0};
+    for (size_t i = 0; i < n; i++) lanes[i] = x[i * stride];
+    return vf_load(lanes);
+}
+
+TT_INLINE void along_at(const float *x, size_t window, const size_t stride, size_t left, float *y,
+                        const int maximum)
+{
+    vf result = load_every(x, stride, left);
+    for (size_t s = 1; s < window; s++) result = combine(result, load_every(x + s, stride, left), maximum);
+    vf_store_up_to(y, result, left);
+}
+
+TT_INLINE void along_by(const float *x, size_t window, const size_t stride, size_t n, float *y, const int maximum)
+{
+    size_t j = 0;
+    for (; j + VF_N <= n; j += VF_N) along_at(x + j * stride, window, stride, VF_N, y + j, maximum);
+    if (j < n) along_at(x + j * stride, window, stride, n - j, y + j, maximum);
+}
+
 TT_INLINE void along(const float *x, size_t window, size_t stride, size_t n, float *y, const int maximum)
 {
-    if (stride == 1) {
-        for (size_t j = 0; j < n; j += VF_N) {
-            vf result = vf_load(x + j);
-            for (size_t s = 1; s < window; s++) result = combine(result, vf_load(x + j + s), maximum);
-            vf_store_up_to(y + j, result, n - j);
-        }
-    } else if (stride == 2) {
-        for (size_t j = 0; j < n; j += VF_N) {
-            const float *from = x + 2 * j;
-            vf a = vf_load(from), b = vf_load(from + VF_N), result = vf_even(a, b);
-            for (size_t s = 1; s < window; s++) {
-                if (s % 2 == 0) {
-                    a = vf_load(from + s);
-                    b = vf_load(from + s + VF_N);
-                }
-                result = combine(result, s % 2 ? vf_odd(a, b) : vf_even(a, b), maximum);
-            }
-            vf_store_up_to(y + j, result, n - j);
-        }
-    } else {
-        for (size_t j = 0; j < n; j++) {
-            float result = x[j * stride];
-            for (size_t s = 1; s < window; s++) {
-                float value = x[j * stride + s];
-                if (!maximum) result += value;
-                else if (value > result || value != value) result = value;
-            }
-            y[j] = result;
-        }
-    }
+    if (stride == 1) along_by(x, window, 1, n, y, maximum);
+    else if (stride == 2) along_by(x, window, 2, n, y, maximum);
+    else along_by(x, window, stride, n, y, maximum);
 }
 
 static void max_along(const float *x, size_t window, size_t stride, size_t n, float *y)
@@ -90,24 +88,93 @@ static void spread_along(const float *dy, size_t window, size_t stride, size_t n
     }
 }
 
-/* The place (0 to 3) and the value of the first maximum so far; a NaN is larger than anything but a NaN. */
-TT_INLINE void meet(vf value, float place, vf *best, vf *where)
+/* ---- where the maximum is ---- */
+
+/* The place and the value of the first maximum so far; a NaN is larger than anything but a NaN. */
+TT_INLINE void meet(vf value, vf place, vf *best, vf *where)
 {
-    vf here = vf_set(place);
-    vf if_nan = vf_where(vf_is_nan(*best), *where, here);
-    *where = vf_where(vf_is_nan(value), if_nan, vf_where(vf_less(*best, value), here, *where));
+    vf if_nan = vf_where(vf_is_nan(*best), *where, place);
+    *where = vf_where(vf_is_nan(value), if_nan, vf_where(vf_less(*best, value), place, *where));
     *best = larger(*best, value);
 }
 
-TT_INLINE vf given_to(float place, vf where, vf dy)
+/* The same where the places come in any order: of equal values, the first place. */
+TT_INLINE void meet_anywhere(vf value, vf place, vf *best, vf *where)
 {
-    return vf_where(vf_less(vf_abs(vf_sub(where, vf_set(place))), vf_set(0.5f)), dy, vf_set(0.0f));
+    vf first = vf_min(place, *where);
+    vf if_less = vf_where(vf_less(value, *best), *where, first);
+    vf if_number = vf_where(vf_is_nan(*best), *where, vf_where(vf_less(*best, value), place, if_less));
+    vf if_nan = vf_where(vf_is_nan(*best), first, place);
+    *where = vf_where(vf_is_nan(value), if_nan, if_number);
+    *best = larger(*best, value);
 }
 
-/* The second vector of n floats. */
-TT_INLINE vf load_second(const float *x, size_t n)
+static void place_down(const float *x, size_t row_stride, size_t rows, size_t n, size_t first, float *y,
+                       float *places)
 {
-    return n > VF_N ? vf_load_up_to(x + VF_N, n - VF_N) : vf_set(0.0f);
+    for (size_t j = 0; j < n; j += VF_N) {
+        vf best = vf_load_up_to(x + j, n - j), where = vf_set((float)first);
+        for (size_t i = 1; i < rows; i++)
+            meet(vf_load_up_to(x + i * row_stride + j, n - j), vf_set((float)(first + i * row_stride)), &best,
+                 &where);
+        vf_store_up_to(y + j, best, n - j);
+        vf_store_up_to(places + j, where, n - j);
+    }
+}
+
+TT_INLINE void place_along_at(const float *x, const float *above, size_t window, const size_t stride, size_t left,
+                              float *y, float *places)
+{
+    vf best = load_every(x, stride, left), where = load_every(above, stride, left);
+    for (size_t s = 1; s < window; s++) {
+        vf place = vf_add(load_every(above + s, stride, left), vf_set((float)s));
+        meet_anywhere(load_every(x + s, stride, left), place, &best, &where);
+    }
+    vf_store_up_to(y, best, left);
+    vf_store_up_to(places, where, left);
+}
+
+TT_INLINE void place_along_by(const float *x, const float *above, size_t window, const size_t stride, size_t n,
+                              float *y, float *places)
+{
+    size_t j = 0;
+    for (; j + VF_N <= n; j += VF_N)
+        place_along_at(x + j * stride, above + j * stride, window, stride, VF_N, y + j, places + j);
+    if (j < n) place_along_at(x + j * stride, above + j * stride, window, stride, n - j, y + j, places + j);
+}
+
+static void place_along(const float *x, const float *above, size_t window, size_t stride, size_t n, float *y,
+                        float *places)
+{
+    if (stride == 1) place_along_by(x, above, window, 1, n, y, places);
+    else if (stride == 2) place_along_by(x, above, window, 2, n, y, places);
+    else place_along_by(x, above, window, stride, n, y, places);
+}
+
+static void narrow_places(const float *places, size_t n, uint16_t *narrow)
+{
+    for (size_t j = 0; j < n; j++) narrow[j] = (uint16_t)places[j];
+}
+
+static void widen_places(const uint16_t *narrow, size_t n, float *places)
+{
+    for (size_t j = 0; j < n; j++) places[j] = (float)narrow[j];
+}
+
+/* ---- what the maximum is given ---- */
+
+static void scatter(const float *dy, const float *places, size_t stride, size_t n, size_t first, size_t size,
+                    float *dx)
+{
+    for (size_t j = 0; j < n; j++) {
+        size_t place = first + (size_t)places[j] + j * stride;
+        if (place < size) dx[place] += dy[j];
+    }
+}
+
+TT_INLINE vf given_to(size_t place, vf where, vf dy)
+{
+    return vf_where(vf_less(vf_abs(vf_sub(where, vf_set((float)place))), vf_set(0.5f)), dy, vf_set(0.0f));
 }
 
 TT_INLINE void store_pairs(float *x, vf even, vf odd, size_t n)
@@ -116,21 +183,17 @@ TT_INLINE void store_pairs(float *x, vf even, vf odd, size_t n)
     if (n > VF_N) vf_store_up_to(x + VF_N, vf_zip_high(even, odd), n - VF_N);
 }
 
-static void max_pairs_backward(const float *dy, const float *top, const float *bottom, size_t n, float *dtop,
-                               float *dbottom)
+static void scatter_pairs(const float *dy, const float *places, size_t n, size_t width, float *dx)
 {
     for (size_t j = 0; j < n; j += VF_N) {
-        size_t left = 2 * (n - j);
-        vf a = vf_load_up_to(top + 2 * j, left), b = load_second(top + 2 * j, left);
-        vf c = vf_load_up_to(bottom + 2 * j, left), d = load_second(bottom + 2 * j, left);
-        vf gradient = vf_load_up_to(dy + j, n - j), best = vf_even(a, b), where = vf_set(0.0f);
-        meet(vf_odd(a, b), 1, &best, &where);
-        meet(vf_even(c, d), 2, &best, &where);
-        meet(vf_odd(c, d), 3, &best, &where);
-        store_pairs(dtop + 2 * j, given_to(0, where, gradient), given_to(1, where, gradient), left);
-        store_pairs(dbottom + 2 * j, given_to(2, where, gradient), given_to(3, where, gradient), left);
+        vf gradient = vf_load_up_to(dy + j, n - j), where = vf_load_up_to(places + j, n - j);
+        store_pairs(dx + 2 * j, given_to(0, where, gradient), given_to(1, where, gradient), 2 * (n - j));
+        store_pairs(dx + width + 2 * j, given_to(width, where, gradient), given_to(width + 1, where, gradient),
+                    2 * (n - j));
     }
 }
 
-const tt_pool_kernels TT_FOR_LEVEL(tt_pool) = {max_down, sum_down, max_along, mean_along, spread_along,
-                                               max_pairs_backward};
+const tt_pool_kernels TT_FOR_LEVEL(tt_pool) = {
+    max_down,    sum_down,      max_along,    mean_along, spread_along,  place_down,
+    place_along, narrow_places, widen_places, scatter,    scatter_pairs,
+};

@@ -115,8 +115,8 @@ TT_INLINE vf largest_sum(const int32_t *sums, size_t stride, size_t pooled)
     return vi_to_float(largest);
 }
 
-/* `pooled` and `whole` (n is a multiple of VF_N) are constants where it matters, so that the inner loop has no
- * branches. */
+/* `pooled` and `whole` (n is a multiple of VF_N) are constants where it matters, so that the inner loop has
+ * no branches. */
 TT_INLINE void rows_to_bytes(const int whole, size_t m, size_t n, const size_t pooled, const int32_t *sums,
                              size_t sum_stride, const tt_requantization *how, uint8_t *y, size_t y_stride)
 {

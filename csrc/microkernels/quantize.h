@@ -36,9 +36,9 @@ typedef struct {
     int (*prepare)(size_t n, float x_scale, float out_scale, int zero_point, const float *bias,
                    int32_t *start, float *scale, float *multiplier);
 
-    /* y (m, n) from sums (m * pooled, sum_stride): each row of y from the largest of `pooled` rows. Scales are
-     * positive, so the largest sum becomes the largest result. Sums and the per-column arrays of `how` can be
-     * read up to the next multiple of TT_INT8_MOST_COLUMNS. */
+    /* y (m, n) from sums (m * pooled, sum_stride): each row of y from the largest of `pooled` rows. Scales
+     * are positive, so the largest sum becomes the largest result. Sums and the per-column arrays of `how`
+     * can be read up to the next multiple of TT_INT8_MOST_COLUMNS. */
     void (*to_bytes)(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
                      const tt_requantization *how, uint8_t *y, size_t y_stride);
     void (*to_floats)(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
@@ -51,9 +51,9 @@ typedef struct {
     void (*transpose)(size_t rows, size_t columns, const uint8_t *x, size_t x_stride, uint8_t *y,
                       size_t y_stride);
 
-    /* Depthwise convolution (int8_depthwise.c) of n channels from `first` on: acc (m, n) = start (n) + the sum
-     * over taps of patches[i][offsets[t] + first + j] * w[t * w_stride + first + j]. Whole vectors are read and written: up to the next
-     * multiple of TT_INT8_MOST_COLUMNS beyond n. */
+    /* Depthwise convolution (int8_depthwise.c) of n channels from `first` on: acc (m, n) = start (n) + the
+     * sum over taps of patches[i][offsets[t] + first + j] * w[t * w_stride + first + j]. Whole vectors are
+     * read and written: up to the next multiple of TT_INT8_MOST_COLUMNS beyond n. */
     void (*depthwise)(size_t m, size_t first, size_t n, const uint8_t *const *patches, const size_t *offsets,
                       size_t taps, const int8_t *w, size_t w_stride, const int32_t *start, int32_t *acc,
                       size_t acc_stride);

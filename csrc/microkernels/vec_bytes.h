@@ -8,6 +8,8 @@
  *   vi_mul_byte(a, b)     the products of a, values of uint8, and b, values of int8
  *   vi_round(a)           a rounded half to even, as int32; vi_to_float the other way
  *   vf_from_half(p)       VF_N non-negative finite float16
+ *   vi_load_bytes(p)      VF_N int32 from any address
+ *   vf_from_nibble(a, t)  the t-th four bits of each lane less 8, as floats; t is a constant
  *   tt_transpose_16(...)  the transpose of 16 x 16 bytes */
 #ifndef TT_VEC_BYTES_H
 #define TT_VEC_BYTES_H
@@ -18,8 +20,14 @@
 
 TT_INLINE vf vf_from_int(const int32_t *p) { return _mm512_cvtepi32_ps(_mm512_loadu_si512(p)); }
 typedef __m512i vi;
-TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
-TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+TT_INLINE vi vi_from_uint8(const uint8_t *p)
+{
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+TT_INLINE vi vi_from_int8(const uint8_t *p)
+{
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
 TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm512_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm512_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
@@ -33,6 +41,13 @@ TT_INLINE vi vi_half_bits(const uint8_t *p)
     return _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 13);
 }
 TT_INLINE vf vf_of_bits(vi a) { return _mm512_castsi512_ps(a); }
+TT_INLINE vi vi_load_bytes(const uint8_t *p) { return _mm512_loadu_si512(p); }
+TT_INLINE vf vf_from_nibble(vi a, const int t)
+{
+    /* The permutation reads no more than four bits of a lane. */
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(a, (unsigned)(4 * t)),
+                                 _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7));
+}
 TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 {
     __m512i sum = vi_add(vi_round(a), z);
@@ -46,8 +61,14 @@ TT_INLINE vf vf_from_int(const int32_t *p)
     return _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)p));
 }
 typedef __m256i vi;
-TT_INLINE vi vi_from_uint8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
-TT_INLINE vi vi_from_int8(const uint8_t *p) { return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
+TT_INLINE vi vi_from_uint8(const uint8_t *p)
+{
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+TT_INLINE vi vi_from_int8(const uint8_t *p)
+{
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
 TT_INLINE vi vi_mul_byte(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 TT_INLINE vi vi_set(int32_t a) { return _mm256_set1_epi32(a); }
 TT_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
@@ -61,6 +82,13 @@ TT_INLINE vi vi_half_bits(const uint8_t *p)
     return _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 13);
 }
 TT_INLINE vf vf_of_bits(vi a) { return _mm256_castsi256_ps(a); }
+TT_INLINE vi vi_load_bytes(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+TT_INLINE vf vf_from_nibble(vi a, const int t)
+{
+    /* With its highest bit flipped a nibble is that number in two's complement. */
+    vi flipped = _mm256_xor_si256(a, _mm256_set1_epi8((char)0x88));
+    return vi_to_float(_mm256_srai_epi32(_mm256_slli_epi32(flipped, 28 - 4 * t), 28));
+}
 TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 {
     __m256i low = _mm256_and_si256(vi_add(vi_round(a), z), _mm256_set1_epi32(0xff));
@@ -97,6 +125,13 @@ TT_INLINE vi vi_half_bits(const uint8_t *p)
     return vreinterpretq_s32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 13));
 }
 TT_INLINE vf vf_of_bits(vi a) { return vreinterpretq_f32_s32(a); }
+TT_INLINE vi vi_load_bytes(const uint8_t *p) { return vreinterpretq_s32_u8(vld1q_u8(p)); }
+TT_INLINE vf vf_from_nibble(vi a, const int t)
+{
+    /* With its highest bit flipped a nibble is that number in two's complement. */
+    vi flipped = veorq_s32(a, vreinterpretq_s32_u8(vdupq_n_u8(0x88)));
+    return vi_to_float(vshrq_n_s32(vshlq_s32(flipped, vdupq_n_s32(28 - 4 * t)), 28));
+}
 TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z)
 {
     uint16x4_t shorts = vmovn_u32(vreinterpretq_u32_s32(vi_add(vi_round(a), z)));
@@ -130,6 +165,13 @@ TT_INLINE vf vf_of_bits(vi a)
     memcpy(&value, &a, sizeof value);
     return value;
 }
+TT_INLINE vi vi_load_bytes(const uint8_t *p)
+{
+    vi a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+TT_INLINE vf vf_from_nibble(vi a, const int t) { return (float)((int)((uint32_t)a >> (4 * t) & 15) - 8); }
 TT_INLINE void vf_to_bytes(uint8_t *p, vf a, vi z) { *p = (uint8_t)vi_add(vi_round(a), z); }
 
 #endif

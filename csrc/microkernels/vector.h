@@ -5,6 +5,8 @@
 
 #include "microkernels/transpose.h"
 
+#include <stdint.h>
+
 /* ---- activation.c ---- */
 
 /* c (m, n) = activation(c + row_bias[:, None] + column_bias[None, :]); either bias may be NULL. */
@@ -60,9 +62,19 @@ typedef struct {
     void (*mean_along)(const float *x, size_t window, size_t stride, size_t n, float divisor, float *y);
     /* dx[j * stride + s] += dy[j] / divisor for s < window */
     void (*spread_along)(const float *dy, size_t window, size_t stride, size_t n, float divisor, float *dx);
-    /* 2 x 2 windows side by side: dy goes to the first maximum of each, the other three get 0. */
-    void (*max_pairs_backward)(const float *dy, const float *top, const float *bottom, size_t n, float *dtop,
-                               float *dbottom);
+    /* Maxima with their places, which are numbers of floats from the window's first element on in x. Down, the first
+     * row is at place `first`; along, `above` are the places down the columns, infinite where there is padding. */
+    void (*place_down)(const float *x, size_t row_stride, size_t rows, size_t n, size_t first, float *y,
+                       float *places);
+    void (*place_along)(const float *x, const float *above, size_t window, size_t stride, size_t n, float *y,
+                        float *places);
+    void (*narrow_places)(const float *places, size_t n, uint16_t *narrow);
+    void (*widen_places)(const uint16_t *narrow, size_t n, float *places);
+    /* dx[first + places[j] + j * stride] += dy[j], but nothing from `size` on; `first` may be negative, modulo 2^N. */
+    void (*scatter)(const float *dy, const float *places, size_t stride, size_t n, size_t first, size_t size,
+                    float *dx);
+    /* For 2 x 2 windows side by side: the two rows of dx are written, zeros included. */
+    void (*scatter_pairs)(const float *dy, const float *places, size_t n, size_t width, float *dx);
 } tt_pool_kernels;
 
 extern const tt_pool_kernels tt_pool_scalar, tt_pool_avx2, tt_pool_avx512, tt_pool_neon;

@@ -1,7 +1,8 @@
 /* Linear with INT4 weights: quantizes rows of x, then lets the tile multiply panel by panel.
  *
  * With one row, time is what reading the weights takes; so they are read once, in order, and x is brought to
- * int8 rather than the weights to float. */
+ * int8 rather than the weights to float. Where that is not wanted, or not possible since a row holds NaN or
+ * infinity, another tile opens the weights to floats. */
 #include "runtime/runtime.h"
 
 #include <math.h>
@@ -119,11 +120,11 @@ typedef struct {
     const float *bias;
     float *y;
 
-    int8_t *q; /* the rows at hand, quantized */
+    int8_t *q; /* the rows at hand, quantized; or NULL: they are multiplied as they are */
     float *scale;
     int32_t *start;
     unsigned char *not_finite; /* whether a row holds NaN or infinity */
-    size_t row_tasks, rows_each, panels_each;
+    size_t mr, row_tasks, rows_each, panels_each;
 } linear_job;
 
 static void quantize_row(void *context, size_t i, int worker)
@@ -144,14 +145,22 @@ static void quantize_row(void *context, size_t i, int worker)
     }
 }
 
-/* What no int8 can stand for is multiplied as it is. */
-static void multiply_row(const linear_job *job, size_t i, const uint8_t *panel, size_t width, float *y)
+/* sums (m, COLUMNS) = rows i ... i + m of x by one panel. */
+static void multiply_tile(const linear_job *job, size_t i, size_t m, const uint8_t *w, size_t width,
+                          float *sums)
 {
-    for (size_t j = 0; j < width; j++) {
-        y[j] = 0.0f;
-        for (size_t k = 0; k < job->k; k++)
-            y[j] += job->x[i * job->k + k] * weight(panel, width, job->group_size, k, j);
+    const float *x = job->x + i * job->k;
+    if (!job->q) {
+        job->kernels->float_tile(m, x, job->k, job->group_size, w, width, sums);
+        return;
     }
+    tt_int4_rows rows = {job->q + i * job->depth, job->scale + i * job->groups, job->start + i * job->groups,
+                         job->depth, job->groups};
+    job->kernels->tile(m, rows, job->group_size, w, width, sums);
+    for (size_t t = 0; t < m; t++)
+        if (job->not_finite[i + t]) /* no int8 stands for it */
+            job->kernels->float_tile(1, x + t * job->k, job->k, job->group_size, w, width,
+                                     sums + t * COLUMNS);
 }
 
 static void multiply_panels(void *context, size_t index, int worker)
@@ -166,14 +175,11 @@ static void multiply_panels(void *context, size_t index, int worker)
     for (size_t j = panel * COLUMNS; j < tt_min(end, job->n); j += COLUMNS) {
         size_t width = tt_min(COLUMNS, job->n - j);
         const uint8_t *w = job->packed + j * column_bytes(job->k, job->group_size);
-        for (size_t i = first_row; i < end_row; i += job->kernels->mr) {
-            size_t m = tt_min(job->kernels->mr, end_row - i);
-            tt_int4_rows rows = {job->q + i * job->depth, job->scale + i * job->groups,
-                                 job->start + i * job->groups, job->depth, job->groups};
-            job->kernels->tile(m, rows, job->group_size, w, width, sums);
+        for (size_t i = first_row; i < end_row; i += job->mr) {
+            size_t m = tt_min(job->mr, end_row - i);
+            multiply_tile(job, i, m, w, width, sums);
             for (size_t t = 0; t < m; t++) {
                 float *y = job->y + (i + t) * job->n + j, *sum = sums + t * COLUMNS;
-                if (job->not_finite[i + t]) multiply_row(job, i + t, w, width, sum);
                 for (size_t c = 0; c < width; c++) y[c] = job->bias ? sum[c] + job->bias[j + c] : sum[c];
             }
         }
@@ -183,23 +189,29 @@ static void multiply_panels(void *context, size_t index, int worker)
 static void multiply_rows(linear_job *job, int workers)
 {
     size_t panels = tt_div_up(job->n, COLUMNS);
-    tt_parallel_for(job->m < 16 ? 1 : workers, job->m, quantize_row, job);
+    if (job->q) tt_parallel_for(job->m < 16 ? 1 : workers, job->m, quantize_row, job);
     /* A task keeps its panel in L1 while its rows pass; where rows are few, panels are split too. */
-    job->rows_each = tt_round_up(tt_min(64, tt_div_up(job->m, (size_t)workers)), job->kernels->mr);
+    job->rows_each = tt_round_up(tt_min(64, tt_div_up(job->m, (size_t)workers)), job->mr);
     job->row_tasks = tt_div_up(job->m, job->rows_each);
     size_t panel_tasks = tt_min(panels, tt_div_up((size_t)workers, job->row_tasks));
     job->panels_each = tt_div_up(panels, panel_tasks);
     tt_parallel_for(workers, job->row_tasks * tt_div_up(panels, job->panels_each), multiply_panels, job);
 }
 
-tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x,
+tt_status tt_linear_int4(size_t m, size_t n, size_t k, size_t group_size, const float *x, int quantize_x,
                          const uint8_t *packed, const float *bias, float *y)
 {
     if (m == 0 || n == 0) return TT_OK;
     enum { ROWS = 512 }; /* quantized at a time */
-    linear_job job = {.kernels = tt_kernels()->int4, .quantize = tt_kernels()->quantize, .n = n, .k = k,
+    const tt_int4_kernels *kernels = tt_kernels()->int4;
+    linear_job job = {.kernels = kernels, .quantize = tt_kernels()->quantize, .m = m, .n = n, .k = k,
                       .group_size = group_size, .groups = tt_div_up(k, group_size), .depth = padded_depth(k),
-                      .packed = packed, .bias = bias};
+                      .x = x, .packed = packed, .bias = bias, .y = y,
+                      .mr = quantize_x ? kernels->mr : TT_INT4_FLOAT_ROWS};
+    if (!quantize_x) {
+        multiply_rows(&job, tt_workers_for(2.0 * (double)m * (double)n * (double)k));
+        return TT_OK;
+    }
     size_t rows = tt_min(m, ROWS), of_groups = rows * job.groups;
     char *scratch = tt_scratch_acquire(of_groups * 8 + rows * (job.depth + 1));
     if (!scratch) return TT_OUT_OF_MEMORY;

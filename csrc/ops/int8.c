@@ -92,7 +92,8 @@ tt_requantization tt_columns_from(const tt_requantization *how, size_t first)
 }
 
 void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, size_t m, size_t n,
-                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at, size_t y_stride)
+                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at,
+                    size_t y_stride)
 {
     const tt_quantize_kernels *kernels = tt_kernels()->quantize;
     if (finish->type == TT_FLOAT32)
@@ -171,7 +172,8 @@ static const char *rows_of(const matmul_job *job, size_t first, size_t count, in
 }
 
 /* m rows of results by one panel of n columns, from row i and column j on. */
-static void multiply_tiles(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m, size_t n)
+static void multiply_tiles(const matmul_job *job, const char *const *rows, size_t i, size_t j, size_t m,
+                           size_t n)
 {
     size_t at = i * job->n + j, nr = job->kernels->nr, no_offset = 0;
     int32_t sums[TT_INT8_MOST_SUMS], *c = job->y;
@@ -254,8 +256,8 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
 {
     tt_finish_int8 finish;
     int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8->a_type, x.is_signed);
-    tt_status status = tt_begin_finish_int8(tt_depth_int8(k), n, 1, x.scale, zero_point, packed, w_scale, bias,
-                                            &result, &finish);
+    tt_status status = tt_begin_finish_int8(tt_depth_int8(k), n, 1, x.scale, zero_point, packed, w_scale,
+                                            bias, &result, &finish);
     if (status != TT_OK) return status;
     matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
                       .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start,
@@ -266,14 +268,15 @@ tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uin
 }
 
 /* start -= shift times the sum of each column: the product of a row of ones, for levels that take bytes. */
-static void subtract_columns(int shift, size_t depth, size_t n, const int8_t *panels, char *ones, int32_t *start)
+static void subtract_columns(int shift, size_t depth, size_t n, const int8_t *panels, char *ones,
+                             int32_t *start)
 {
     const tt_int8_kernels *kernels = tt_kernels()->int8;
     size_t no_offset = 0;
     const char *row = memset(ones, 1, depth);
     for (size_t j = 0; j < n; j += kernels->nr)
-        kernels->tile(1, &row, &no_offset, 1, depth / 4, panels + j * depth, tt_min(kernels->nr, n - j), start + j,
-                      start + j, kernels->nr);
+        kernels->tile(1, &row, &no_offset, 1, depth / 4, panels + j * depth, tt_min(kernels->nr, n - j),
+                      start + j, start + j, kernels->nr);
     for (size_t j = 0; j < n; j++) start[j] *= -shift;
 }
 

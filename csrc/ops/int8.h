@@ -21,8 +21,8 @@ void tt_pack_layer_int8(size_t k, size_t n, size_t groups, size_t group, const i
 
 /* ---- results ---- */
 
-/* Two tiles, one below the other, before their sums become results: enough of them to be worth a call, few enough
- * to stay in L1. */
+/* Two tiles, one below the other, before their sums become results: enough of them to be worth a call, few
+ * enough to stay in L1. */
 enum { TT_INT8_TILES = 2, TT_INT8_MOST_SUMS = TT_INT8_TILES * TT_INT8_MOST_ROWS * TT_INT8_MOST_COLUMNS };
 
 /* The rows of a tile when m rows are shared out evenly: 7 and 6 rather than 10 and 3. */
@@ -48,7 +48,8 @@ tt_requantization tt_columns_from(const tt_requantization *how, size_t first);
 
 /* Results (m, n) from element `at` of y on, each row from the largest of `pooled` rows of sums. */
 void tt_finish_sums(const tt_finish_int8 *finish, const tt_requantization *how, size_t m, size_t n,
-                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at, size_t y_stride);
+                    size_t pooled, const int32_t *sums, size_t sum_stride, void *y, size_t at,
+                    size_t y_stride);
 
 /* How the elements of x become those of another type: 128 more, 128 less, or as they are. */
 int tt_shift_int8(tt_int8_operand type, int is_signed);

@@ -12,14 +12,14 @@
  *
  * Results leave the tile as pixels by channels; planes are made of them in blocks that fit in L1.
  *
- * A depthwise convolution has nothing to sum over channels: all of them are laid out as one group, and another
- * micro-kernel takes the place of the tile. */
+ * A depthwise convolution has nothing to sum over channels: all of them are laid out as one group, and
+ * another micro-kernel takes the place of the tile. */
 #include "ops/int8.h"
 
 #include <string.h>
 
-/* Output pixels at a time: whole tiles of 10 or 8 and whole blocks of 16 to transpose, and so many that a plane is
- * written in runs of several cache lines, while a panel of results still fits in L1. */
+/* Output pixels at a time: whole tiles of 10 or 8 and whole blocks of 16 to transpose, and so many that a
+ * plane is written in runs of several cache lines, while a panel of results still fits in L1. */
 enum { CHUNK = 320, CHUNK_BYTES = CHUNK * TT_INT8_MOST_COLUMNS };
 
 typedef struct {
@@ -78,7 +78,8 @@ static int is_depthwise(const tt_conv2d_shape *s)
 
 size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape)
 {
-    if (is_depthwise(shape)) return tt_layer_bytes_int8(shape->kernel_h * shape->kernel_w, shape->channels, 1);
+    if (is_depthwise(shape))
+        return tt_layer_bytes_int8(shape->kernel_h * shape->kernel_w, shape->channels, 1);
     return tt_layer_bytes_int8(depth_of(shape), shape->outputs / shape->groups, shape->groups);
 }
 
@@ -218,8 +219,8 @@ static void scatter_floats(const float *values, size_t nr, size_t count, size_t 
 }
 
 /* sums (m, nr) = the patches times the weights of n channels from column j of the group on. */
-static void multiply_patches(const conv_job *job, const char *const *patches, size_t m, size_t group, size_t j,
-                             size_t n, int32_t *sums)
+static void multiply_patches(const conv_job *job, const char *const *patches, size_t m, size_t group,
+                             size_t j, size_t n, int32_t *sums)
 {
     size_t nr = job->kernels->nr;
     const int32_t *start = job->finish->start + group * job->finish->stride + j;
@@ -331,8 +332,8 @@ static tt_status run(conv_job *job)
     size_t images = s->batch * s->groups, pixels = job->results * job->pooled;
     if (images == 0 || job->outputs == 0 || pixels == 0) return TT_OK;
     /* Four products for the time of one in float32, or one where each channel is by itself. */
-    double factor = job->depthwise ? 2.0 : 0.5;
-    int workers = tt_workers_for(factor * (double)(images * job->outputs) * (double)pixels * (double)job->depth);
+    double products = (double)(images * job->outputs) * (double)pixels * (double)job->depth;
+    int workers = tt_workers_for((job->depthwise ? 2.0 : 0.5) * products);
     job->offset_count = job->depthwise ? s->kernel_h * s->kernel_w : s->kernel_h;
     size_t offset_bytes = tt_round_up((job->offset_count + s->out_w) * sizeof(size_t), 64);
     int one_each = images >= 2 * (size_t)workers; /* an image for each worker, or all workers on one image */
@@ -365,13 +366,14 @@ tt_status tt_conv2d_int8(const tt_conv2d_shape *shape, const tt_conv2d_form *for
     tt_conv2d_shape one_group = *shape;
     one_group.groups = 1;
     int depthwise = is_depthwise(shape);
-    conv_job job = {.shape = depthwise ? &one_group : shape, .depthwise = depthwise, .form = form, .kernels = tt_kernels()->int8,
-                    .quantize = tt_kernels()->quantize, .x = x, .panels = (const int8_t *)packed,
-                    .finish = &finish, .y = result.y, .result_type = result.type};
+    conv_job job = {.shape = depthwise ? &one_group : shape, .depthwise = depthwise, .form = form,
+                    .kernels = tt_kernels()->int8, .quantize = tt_kernels()->quantize, .x = x,
+                    .panels = (const int8_t *)packed, .finish = &finish, .y = result.y,
+                    .result_type = result.type};
     if (!lay_out(&job)) return TT_OUT_OF_MEMORY;
     int zero_point = x.zero_point + tt_shift_int8(job.a_type, x.is_signed);
-    tt_status status = tt_begin_finish_int8(job.depth, job.outputs, job.shape->groups, x.scale, zero_point, packed,
-                                            w_scale, bias, &result, &finish);
+    tt_status status = tt_begin_finish_int8(job.depth, job.outputs, job.shape->groups, x.scale, zero_point,
+                                            packed, w_scale, bias, &result, &finish);
     if (status != TT_OK) return status;
     status = run(&job);
     tt_scratch_release(finish.scratch);

@@ -6,123 +6,157 @@
 #include <math.h>
 #include <string.h>
 
+/* Of each worker: a row with its border, the places down its columns, maxima, and their places. */
+enum { ROW, ABOVE, MAXIMA, PLACES, ROWS_OF_A_WORKER };
+
+/* Places are counted in float32. */
+static const size_t MOST_FLOATS_IN_A_SPAN = 1 << 24;
+
 typedef struct {
     const tt_pool2d_shape *shape;
     const float *x, *dy;
     float *y, *dx;
-    float *rows; /* a row with its border for each worker */
+    uint16_t *places;
+    const uint16_t *given; /* places, going back */
+    float *rows;
     size_t row_floats;
     int maximum;
 } pool_job;
 
-static float *worker_row(const pool_job *job, int worker) { return job->rows + (size_t)worker * job->row_floats; }
+static float *worker_row(const pool_job *job, int worker, int which)
+{
+    return job->rows + ((size_t)worker * ROWS_OF_A_WORKER + (size_t)which) * job->row_floats;
+}
+
+static void fill(float *row, size_t n, float value)
+{
+    for (size_t j = 0; j < n; j++) row[j] = value;
+}
+
+/* The floats of x from a window's first element to its last. */
+static size_t span_of(const tt_pool2d_shape *shape)
+{
+    return (shape->kernel_h - 1) * shape->width + shape->kernel_w;
+}
 
 /* ---- forward ---- */
 
-static void pool_plane(const pool_job *job, const float *x, float *row, float *y)
+static void pool_row(const pool_job *job, const float *x, size_t i, int worker, float *y)
 {
     const tt_pool2d_shape *shape = job->shape;
     const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
-    for (size_t i = 0; i < shape->out_h; i++, y += shape->out_w) {
-        tt_span rows = tt_covered_rows(shape, i);
-        const float *top = x + rows.first * shape->width;
-        if (rows.first < rows.end) /* else x is empty, and the row all border */
-            (job->maximum ? kernels->max_down : kernels->sum_down)(top, shape->width, rows.end - rows.first,
-                                                                   shape->width, row + shape->pad_w);
-        if (job->maximum)
-            kernels->max_along(row, shape->kernel_w, shape->stride_w, shape->out_w, y);
-        else
-            kernels->mean_along(row, shape->kernel_w, shape->stride_w, shape->out_w,
-                                (float)(shape->kernel_h * shape->kernel_w), y);
-    }
+    float *row = worker_row(job, worker, ROW);
+    tt_span rows = tt_covered_rows(shape, i);
+    const float *top = x + rows.first * shape->width;
+    if (rows.first < rows.end) /* else x is empty, and the row all border */
+        (job->maximum ? kernels->max_down : kernels->sum_down)(top, shape->width, rows.end - rows.first, shape->width,
+                                                               row + shape->pad_w);
+    if (job->maximum)
+        kernels->max_along(row, shape->kernel_w, shape->stride_w, shape->out_w, y);
+    else
+        kernels->mean_along(row, shape->kernel_w, shape->stride_w, shape->out_w,
+                            (float)(shape->kernel_h * shape->kernel_w), y);
+}
+
+/* A row of maxima, and their places in the worker's row for these. x is not empty. */
+static void place_row(const pool_job *job, const float *x, size_t i, int worker, float *y)
+{
+    const tt_pool2d_shape *shape = job->shape;
+    const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
+    float *row = worker_row(job, worker, ROW), *above = worker_row(job, worker, ABOVE);
+    tt_span rows = tt_covered_rows(shape, i);
+    size_t first = (rows.first + shape->pad_h - i * shape->stride_h) * shape->width;
+    kernels->place_down(x + rows.first * shape->width, shape->width, rows.end - rows.first, shape->width, first,
+                        row + shape->pad_w, above + shape->pad_w);
+    kernels->place_along(row, above, shape->kernel_w, shape->stride_w, shape->out_w, y,
+                         worker_row(job, worker, PLACES));
+}
+
+static void fill_borders(const pool_job *job, int worker)
+{
+    fill(worker_row(job, worker, ROW), job->row_floats, job->maximum ? -INFINITY : 0.0f);
+    fill(worker_row(job, worker, ABOVE), job->row_floats, INFINITY);
 }
 
 static void pool_planes(void *context, size_t first, size_t end, int worker)
 {
     const pool_job *job = context;
     const tt_pool2d_shape *shape = job->shape;
-    float *row = worker_row(job, worker), border = job->maximum ? -INFINITY : 0.0f;
-    for (size_t j = 0; j < job->row_floats; j++) row[j] = border;
+    fill_borders(job, worker);
     for (size_t plane = first; plane < end; plane++)
-        pool_plane(job, job->x + plane * shape->height * shape->width, row,
-                   job->y + plane * shape->out_h * shape->out_w);
+        for (size_t i = 0; i < shape->out_h; i++) {
+            const float *x = job->x + plane * shape->height * shape->width;
+            size_t at = (plane * shape->out_h + i) * shape->out_w;
+            if (job->places) {
+                place_row(job, x, i, worker, job->y + at);
+                tt_kernels()->vector->pool->narrow_places(worker_row(job, worker, PLACES), shape->out_w,
+                                                          job->places + at);
+            } else {
+                pool_row(job, x, i, worker, job->y + at);
+            }
+        }
 }
 
 /* ---- backward ---- */
 
-/* An integer that orders floats as pooling does: NaN above all, and the two zeros equal. */
-static int32_t rank_of(float x)
+static int is_pairs(const tt_pool2d_shape *shape)
 {
-    int32_t bits;
-    x += 0.0f; /* -0 becomes 0 */
-    memcpy(&bits, &x, sizeof bits);
-    if (x != x) return INT32_MAX;
-    uint32_t if_negative = 0u - (uint32_t)(bits < 0);
-    return bits ^ (int32_t)(if_negative >> 1);
-}
-
-/* Integers, since their comparison is a conditional move: which element is the largest, no branch can predict. */
-static void max_window_backward(const tt_pool2d_shape *shape, const float *x, tt_span rows, size_t j, float dy,
-                                float *dx)
-{
-    tt_span columns = tt_covered_columns(shape, j);
-    if (rows.first == rows.end || columns.first == columns.end) return;
-    size_t place = rows.first * shape->width + columns.first;
-    int32_t best = rank_of(x[place]);
-    for (size_t r = rows.first; r < rows.end; r++)
-        for (size_t s = columns.first; s < columns.end; s++) {
-            size_t here = r * shape->width + s;
-            int32_t rank = rank_of(x[here]);
-            place = rank > best ? here : place;
-            best = rank > best ? rank : best;
-        }
-    dx[place] += dy;
-}
-
-static void max_plane_backward(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx)
-{
-    const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
-    int pairs = shape->kernel_h == 2 && shape->kernel_w == 2 && shape->stride_h == 2 && shape->stride_w == 2 &&
-                shape->pad_h == 0 && shape->pad_w == 0;
-    memset(dx, 0, shape->height * shape->width * sizeof *dx);
-    for (size_t i = 0; i < shape->out_h; i++, dy += shape->out_w) {
-        tt_span rows = tt_covered_rows(shape, i);
-        size_t top = rows.first * shape->width, bottom = top + shape->width;
-        if (pairs)
-            kernels->max_pairs_backward(dy, x + top, x + bottom, shape->out_w, dx + top, dx + bottom);
-        else
-            for (size_t j = 0; j < shape->out_w; j++) max_window_backward(shape, x, rows, j, dy[j], dx);
-    }
+    return shape->kernel_h == 2 && shape->kernel_w == 2 && shape->stride_h == 2 && shape->stride_w == 2 &&
+           shape->pad_h == 0 && shape->pad_w == 0;
 }
 
 static void max_planes_backward(void *context, size_t first, size_t end, int worker)
 {
-    (void)worker;
     const pool_job *job = context;
     const tt_pool2d_shape *shape = job->shape;
+    const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
     size_t size = shape->height * shape->width;
-    for (size_t plane = first; plane < end; plane++)
-        max_plane_backward(shape, job->dy + plane * shape->out_h * shape->out_w, job->x + plane * size,
-                           job->dx + plane * size);
+    float *places = worker_row(job, worker, PLACES);
+    int pairs = is_pairs(shape), covered = pairs && shape->height % 2 == 0 && shape->width % 2 == 0;
+    fill_borders(job, worker);
+    for (size_t plane = first; plane < end; plane++) {
+        float *dx = job->dx + plane * size;
+        if (!covered) memset(dx, 0, size * sizeof *dx);
+        for (size_t i = 0; i < shape->out_h; i++) {
+            size_t at = (plane * shape->out_h + i) * shape->out_w;
+            if (job->given) kernels->widen_places(job->given + at, shape->out_w, places);
+            else place_row(job, job->x + plane * size, i, worker, worker_row(job, worker, MAXIMA));
+            size_t corner = (i * shape->stride_h - shape->pad_h) * shape->width - shape->pad_w;
+            if (pairs) kernels->scatter_pairs(job->dy + at, places, shape->out_w, shape->width, dx + corner);
+            else kernels->scatter(job->dy + at, places, shape->stride_w, shape->out_w, corner, size, dx);
+        }
+    }
 }
 
+static void zero_rows(float *dx, size_t width, size_t first, size_t end)
+{
+    if (first < end) memset(dx + first * width, 0, (end - first) * width * sizeof *dx);
+}
+
+/* A row of dx is written by the first windows that cover it, and added to by the others. */
 static void mean_planes_backward(void *context, size_t first, size_t end, int worker)
 {
     const pool_job *job = context;
     const tt_pool2d_shape *shape = job->shape;
     const tt_vector_kernels *vector = tt_kernels()->vector;
-    float *row = worker_row(job, worker), divisor = (float)(shape->kernel_h * shape->kernel_w);
+    size_t width = shape->width;
+    float *row = worker_row(job, worker, ROW), divisor = (float)(shape->kernel_h * shape->kernel_w);
     for (size_t plane = first; plane < end; plane++) {
         const float *dy = job->dy + plane * shape->out_h * shape->out_w;
-        float *dx = job->dx + plane * shape->height * shape->width;
-        memset(dx, 0, shape->height * shape->width * sizeof *dx);
+        float *dx = job->dx + plane * shape->height * width;
+        size_t written = 0;
         for (size_t i = 0; i < shape->out_h; i++, dy += shape->out_w) {
             memset(row, 0, job->row_floats * sizeof *row);
             vector->pool->spread_along(dy, shape->kernel_w, shape->stride_w, shape->out_w, divisor, row);
             tt_span rows = tt_covered_rows(shape, i);
-            for (size_t r = rows.first; r < rows.end; r++)
-                vector->add(dx + r * shape->width, row + shape->pad_w, shape->width);
+            zero_rows(dx, width, written, rows.first);
+            for (size_t r = rows.first; r < rows.end; r++) {
+                if (r < written) vector->add(dx + r * width, row + shape->pad_w, width);
+                else memcpy(dx + r * width, row + shape->pad_w, width * sizeof *dx);
+            }
+            written = tt_max(written, rows.end);
         }
+        zero_rows(dx, width, written, shape->height);
     }
 }
 
@@ -134,16 +168,25 @@ static tt_status over_planes(pool_job *job, tt_rows_task *task)
     double operations = tt_pool2d_operations(shape);
     int workers = tt_workers_for((double)shape->planes * operations);
     job->row_floats = tt_round_up(shape->width + 2 * shape->pad_w + TT_POOL_MARGIN, 16);
-    job->rows = tt_scratch_acquire((size_t)workers * job->row_floats * sizeof(float));
+    job->rows = tt_scratch_acquire((size_t)workers * ROWS_OF_A_WORKER * job->row_floats * sizeof(float));
     if (!job->rows) return TT_OUT_OF_MEMORY;
     tt_for_rows(shape->planes, operations, task, job);
     tt_scratch_release(job->rows);
     return TT_OK;
 }
 
-tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y)
+int tt_pool2d_has_places(const tt_pool2d_shape *shape) { return span_of(shape) <= (size_t)UINT16_MAX + 1; }
+
+static int is_empty(const tt_pool2d_shape *shape) { return shape->height == 0 || shape->width == 0; }
+
+tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y, uint16_t *places)
 {
-    pool_job job = {.shape = shape, .x = x, .y = y, .maximum = 1};
+    pool_job job = {.shape = shape, .x = x, .y = y, .places = places, .maximum = 1};
+    if (places && !tt_pool2d_has_places(shape)) return TT_BAD_VALUE;
+    if (places && is_empty(shape)) {
+        memset(places, 0, shape->planes * shape->out_h * shape->out_w * sizeof *places);
+        job.places = NULL;
+    }
     return over_planes(&job, pool_planes);
 }
 
@@ -153,9 +196,12 @@ tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float 
     return over_planes(&job, pool_planes);
 }
 
-tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x, float *dx)
+tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x,
+                                     const uint16_t *places, float *dx)
 {
-    pool_job job = {.shape = shape, .dy = dy, .x = x, .dx = dx};
+    pool_job job = {.shape = shape, .dy = dy, .x = x, .given = places, .dx = dx, .maximum = 1};
+    if (is_empty(shape)) return TT_OK;
+    if (span_of(shape) > MOST_FLOATS_IN_A_SPAN) return TT_BAD_VALUE;
     return over_planes(&job, max_planes_backward);
 }
 

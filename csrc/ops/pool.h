@@ -21,11 +21,6 @@ static inline tt_span tt_covered_rows(const tt_pool2d_shape *shape, size_t i)
     return tt_covered(i, shape->stride_h, shape->pad_h, shape->kernel_h, shape->height);
 }
 
-static inline tt_span tt_covered_columns(const tt_pool2d_shape *shape, size_t j)
-{
-    return tt_covered(j, shape->stride_w, shape->pad_w, shape->kernel_w, shape->width);
-}
-
 /* Operations for one plane, down the rows and then along them. */
 static inline double tt_pool2d_operations(const tt_pool2d_shape *shape)
 {

@@ -46,8 +46,8 @@ static void pool_planes(void *context, size_t first, size_t end, int worker)
         uint8_t *y = job->y + plane * shape->out_h * shape->out_w;
         for (size_t i = 0; i < shape->out_h; i++, y += shape->out_w) {
             tt_span rows = tt_covered_rows(shape, i);
-            max_down(x + rows.first * shape->width, shape->width, rows.end - rows.first, shape->width, job->flip,
-                     row + shape->pad_w);
+            max_down(x + rows.first * shape->width, shape->width, rows.end - rows.first, shape->width,
+                     job->flip, row + shape->pad_w);
             max_along(row, shape->kernel_w, shape->stride_w, shape->out_w, job->flip, y);
         }
     }
@@ -55,7 +55,8 @@ static void pool_planes(void *context, size_t first, size_t end, int worker)
 
 tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y)
 {
-    if (shape->height == 0 || shape->width == 0) return TT_BAD_VALUE; /* no integer stands for an empty maximum */
+    /* No integer stands for an empty maximum. */
+    if (shape->height == 0 || shape->width == 0) return TT_BAD_VALUE;
     pool_job job = {.shape = shape, .x = x, .y = y, .flip = is_signed ? 0x80 : 0};
     double operations = tt_pool2d_operations(shape) / 16; /* bytes to a vector */
     int workers = tt_workers_for((double)shape->planes * operations);

@@ -71,10 +71,12 @@ static PyObject *linear_int4(PyObject *module, PyObject *const *values, Py_ssize
     tt_args args;
     PyArrayObject *x, *packed, *bias;
     size_t k, n, group_size, m = 1;
-    if (tt_args_begin(&args, "linear_int4", values, count, 6) < 0 ||
+    int quantize_x;
+    if (tt_args_begin(&args, "linear_int4", values, count, 7) < 0 ||
         !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) ||
         !(packed = next_packed(&args, &k, &n, &group_size)) ||
-        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0)
+        tt_next_optional(&args, "bias", NPY_FLOAT32, 1, 1, &bias) < 0 ||
+        tt_next_bool(&args, "quantize_x", &quantize_x) < 0)
         return NULL;
     int last = PyArray_NDIM(x) - 1;
     if (tt_expect_size(&args, "x", "features on its last axis", TT_DIM(x, last), k) < 0 ||
@@ -87,8 +89,8 @@ static PyObject *linear_int4(PyObject *module, PyObject *const *values, Py_ssize
     if (!y) return NULL;
     tt_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = tt_linear_int4(m, n, k, group_size, TT_F32(x), PyArray_DATA(packed), TT_F32_OR_NULL(bias),
-                            TT_F32(y));
+    status = tt_linear_int4(m, n, k, group_size, TT_F32(x), quantize_x, PyArray_DATA(packed),
+                            TT_F32_OR_NULL(bias), TT_F32(y));
     Py_END_ALLOW_THREADS
     if (status == TT_OK) return (PyObject *)y;
     tt_raise("linear_int4", status);

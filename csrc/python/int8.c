@@ -271,8 +271,8 @@ static int next_form(tt_args *args, tt_conv2d_form *form)
     form->x_layout = (tt_layout)x_layout;
     form->y_layout = (tt_layout)y_layout;
     if (form->pool_h <= TT_MOST_POOLED && form->pool_h * form->pool_w <= TT_MOST_POOLED) return 0;
-    PyErr_Format(PyExc_ValueError, "%s: pooling windows of %zu x %zu, must be at most %d elements", args->function,
-                 form->pool_h, form->pool_w, (int)TT_MOST_POOLED);
+    PyErr_Format(PyExc_ValueError, "%s: pooling windows of %zu x %zu, must be at most %d elements",
+                 args->function, form->pool_h, form->pool_w, (int)TT_MOST_POOLED);
     return -1;
 }
 
@@ -291,7 +291,8 @@ static PyArrayObject *new_image(const tt_conv2d_shape *shape, const tt_conv2d_fo
     npy_intp h = (npy_intp)(shape->out_h / form->pool_h), w = (npy_intp)(shape->out_w / form->pool_w);
     if (h == 0 || w == 0)
         return (PyArrayObject *)PyErr_Format(
-            PyExc_ValueError, "conv2d_int8: pooling windows of %zu x %zu do not fit into a result of %zu x %zu",
+            PyExc_ValueError,
+            "conv2d_int8: pooling windows of %zu x %zu do not fit into a result of %zu x %zu",
             form->pool_h, form->pool_w, shape->out_h, shape->out_w);
     npy_intp planar[4] = {n, c, h, w}, interleaved[4] = {n, h, w, c};
     return new_result(4, form->y_layout == TT_NHWC ? interleaved : planar, result);

@@ -161,7 +161,8 @@ static void check_conv2d(void)
                     expected = one > expected ? one : expected;
                 }
                 int found = value(y, at(form.y_layout, size, n, o, row, column), result.type == TT_INT8);
-                CHECK(found == expected, "convolution, image %d, channel %d, pixel %d", (int)n, (int)o, (int)i);
+                CHECK(found == expected, "convolution, image %d, channel %d, pixel %d", (int)n, (int)o,
+                      (int)i);
             }
     free((void *)x.data), free(w), free(back), free(y), free(packed), free(scale), free(bias);
 }
@@ -191,12 +192,13 @@ static void check_int4(void)
 {
     size_t m = random_below(20), k = random_below(200), n = random_below(40);
     size_t group = 32 * (1 + random_below(3));
+    int quantize_x = (int)random_below(2);
     float *x = random_floats(m * k, -1.0f, 1.0f), *w = random_floats(k * n, -1.0f, 1.0f);
     float *bias = random_floats(n, -1.0f, 1.0f), *y = allocate(m * n * sizeof *y);
     uint8_t *packed = allocate(tt_packed_bytes_int4(k, n, group));
     CHECK(tt_pack_int4(k, n, group, w, packed) == TT_OK, "memory");
     tt_unpack_int4(k, n, group, packed, w);
-    CHECK(tt_linear_int4(m, n, k, group, x, packed, bias, y) == TT_OK, "memory");
+    CHECK(tt_linear_int4(m, n, k, group, x, quantize_x, packed, bias, y) == TT_OK, "memory");
     for (size_t i = 0; i < m * n; i++) {
         double sum = bias[i % n], weights = 0;
         for (size_t d = 0; d < k; d++) {
@@ -204,8 +206,9 @@ static void check_int4(void)
             weights += fabs(w[d * n + i % n]);
         }
         /* |x| is at most 1 */
-        CHECK(fabs(y[i] - sum) <= weights / 254 + 1e-4, "INT4 linear of %d x %d x %d, element %d", (int)m,
-              (int)k, (int)n, (int)i);
+        double bound = quantize_x ? weights / 254 + 1e-4 : 2 * ((double)k + 2) * 0x1p-24 * (weights + 1);
+        CHECK(fabs(y[i] - sum) <= bound, "INT4 linear of %d x %d x %d, element %d", (int)m, (int)k, (int)n,
+              (int)i);
     }
     free(x), free(w), free(bias), free(y), free(packed);
 }

@@ -24,8 +24,8 @@ def test_unpacking_gives_the_rounded_weights(k, n, group_size):
     assert packed.shape == (k, n) and packed.group_size == group_size
 
 
-def assert_within_rounding(y, x, w, bias, group_size):
-    """Within what rounding x to int8 in groups may cost, plus float32's own bound."""
+def assert_within_rounding(y, x, w, bias, group_size, x_dtype="int8"):
+    """Within what rounding x to int8 in groups may cost, where it is, plus float32's own bound."""
     x, w = x.astype(np.float64).reshape(-1, x.shape[-1]), w.astype(np.float64)
     spread = np.abs(x)
     starts = np.arange(0, x.shape[1], group_size)
@@ -33,7 +33,8 @@ def assert_within_rounding(y, x, w, bias, group_size):
     largest = np.repeat(largest, group_size, axis=1)[:, : x.shape[1]]
     exact = x @ w + (0 if bias is None else bias)
     magnitude = spread @ np.abs(w) + (0 if bias is None else np.abs(bias))
-    bound = largest / 254 @ np.abs(w) * 1.001 + 2 * (x.shape[1] + 2) * UNIT * magnitude + 1e-30
+    rounding = largest / 254 @ np.abs(w) * 1.001 if x_dtype == "int8" else 0
+    bound = rounding + 2 * (x.shape[1] + 2) * UNIT * magnitude + 1e-30
     assert (np.abs(y.reshape(exact.shape) - exact) <= bound).all()
 
 
@@ -43,13 +44,34 @@ def assert_within_rounding(y, x, w, bias, group_size):
     n=st.integers(1, 70),
     group_size=st.sampled_from([32, 64]),
     biased=st.booleans(),
+    x_dtype=st.sampled_from(["int8", "float32"]),
 )
-def test_linear_int4_is_the_product_with_the_rounded_weights(rows, k, n, group_size, biased):
+def test_linear_int4_is_the_product_with_the_rounded_weights(rows, k, n, group_size, biased, x_dtype):
     x, bias = randn(*rows, k), randn(n) if biased else None
     packed = kernels.pack_int4(randn(k, n, seed=1), group_size)
-    y = kernels.linear_int4(x, packed, bias)
+    y = kernels.linear_int4(x, packed, bias, x_dtype=x_dtype)
     assert y.shape == (*rows, n) and y.dtype == np.float32
-    assert_within_rounding(y, x, packed.unpack(), bias, group_size)
+    assert_within_rounding(y, x, packed.unpack(), bias, group_size, x_dtype)
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_x_in_float32_is_exact_for_whole_numbers(rows):
+    """Scales of 1, so every product and sum is a whole number that float32 holds."""
+    rng = np.random.default_rng(0)
+    w = rng.integers(-7, 8, (100, 37)).astype(np.float32)
+    w[::32] = 7  # the largest of each group
+    x = rng.integers(-300, 300, (rows, 100)).astype(np.float32)
+    y = kernels.linear_int4(x, kernels.pack_int4(w), x_dtype="float32")
+    np.testing.assert_array_equal(y, x @ w)
+
+
+def test_only_x_in_int8_drowns_small_values_beside_a_large_one():
+    x = np.full((1, 32), 1e-4, np.float32)
+    x[0, 0] = 1.0
+    packed = kernels.pack_int4(np.ones((32, 1)))
+    weight = packed.unpack()[0, 0]
+    assert kernels.linear_int4(x, packed)[0, 0] == pytest.approx(weight)
+    assert kernels.linear_int4(x, packed, x_dtype="float32")[0, 0] == pytest.approx(weight * (1 + 31e-4))
 
 
 def test_linear_int4_over_many_weights():
@@ -80,10 +102,12 @@ def test_it_can_be_pickled():
     assert clone.group_size == 64
 
 
-def test_nan_reaches_the_result():
+@pytest.mark.parametrize("x_dtype", ["int8", "float32"])
+@pytest.mark.parametrize("position", [5, 39])
+def test_nan_reaches_the_result(x_dtype, position):
     x = randn(2, 40)
-    x[1, 5] = np.nan
-    y = kernels.linear_int4(x, kernels.pack_int4(randn(40, 3)))
+    x[1, position] = np.nan
+    y = kernels.linear_int4(x, kernels.pack_int4(randn(40, 3)), x_dtype=x_dtype)
     assert np.isfinite(y[0]).all() and np.isnan(y[1]).all()
 
 
@@ -108,6 +132,8 @@ MISTAKES = [
     (lambda: kernels.linear_int4(randn(2, 39), P), ValueError, "39 is not 40"),
     (lambda: kernels.linear_int4(randn(2, 40), P, [1.0]), ValueError, r"bias must have shape \(3,\)"),
     (lambda: kernels.linear_int4(1.0, P), ValueError, "x is a single number"),
+    (lambda: kernels.linear_int4(randn(2, 40), P, x_dtype="int4"), ValueError, "x_dtype must be 'int8' or"),
+    (lambda: kernels.linear_int4(randn(2, 40), P, x_dtype=[]), ValueError, "x_dtype must be 'int8' or"),
 ]
 
 

@@ -35,6 +35,84 @@ def test_max_pool2d_is_the_reference(case):
 
 
 @given(pools())
+def test_places_lead_to_the_same_gradient(case):
+    x, *window = case
+    y, places = kernels.max_pool2d_with_places(x, *window)
+    np.testing.assert_array_equal(y, kernels.max_pool2d(x, *window))
+    assert places.dtype == np.uint16 and places.shape == y.shape
+    dy = whole(*y.shape, seed=3)
+    expected = reference.max_pool2d_backward(dy, x, *window)
+    np.testing.assert_array_equal(kernels.max_pool2d_backward(dy, x, *window, places=places), expected)
+    # The values of x are not read.
+    np.testing.assert_array_equal(
+        kernels.max_pool2d_backward(dy, np.full_like(x, np.nan), *window, places=places), expected
+    )
+
+
+def test_the_first_of_equal_maxima_is_the_first_row_by_row():
+    x = np.zeros((1, 1, 3, 3), np.float32)
+    x[0, 0, 0, 2] = x[0, 0, 1, 0] = 5
+    y, places = kernels.max_pool2d_with_places(x, 3)
+    assert y.item() == 5 and places.item() == 2
+    x[0, 0, 2, 1] = np.nan
+    assert kernels.max_pool2d_with_places(x, 3)[1].item() == 7
+    x[0, 0, 1, 2] = np.nan
+    assert kernels.max_pool2d_with_places(x, 3)[1].item() == 5
+    # Padding is never the place, not even when nothing in the window is larger.
+    x[...] = -np.inf
+    assert kernels.max_pool2d_with_places(x, 3, 3, 1)[1].item() == 4
+
+
+def test_places_that_16_bits_do_not_hold():
+    x = whole(1, 1, 3, 40_000)
+    y, places = kernels.max_pool2d_with_places(x, (3, 2), 1)
+    assert places is None
+    dy = whole(*y.shape, seed=3)
+    np.testing.assert_array_equal(
+        kernels.max_pool2d_backward(dy, x, (3, 2), 1, places=places),
+        reference.max_pool2d_backward(dy, x, (3, 2), (1, 1), (0, 0)),
+    )
+    assert kernels.max_pool2d_with_places(x[..., :32_766].copy(), (3, 2), 1)[1] is not None
+
+
+def test_wrong_places_reach_no_memory_outside():
+    dy, x = whole(2, 2, 2, 3), whole(2, 2, 4, 6)
+    for window in ((2, 2, 0), (3, 2, 1)):
+        memory = np.full(x.size + 128, 7, np.float32)
+        out = memory[64:-64].reshape(x.shape)
+        places = np.full(dy.shape, 65535, np.uint16)
+        kernels.max_pool2d_backward(dy, x, *window, places=places, out=out)
+        assert (memory[:64] == 7).all() and (memory[-64:] == 7).all() and not out.any()
+
+
+def test_places_without_the_compiled_kernel():
+    x = whole(1, 2, 6, 6)
+    assert kernels.max_pool2d_with_places(x.astype(np.float64), 2)[1] is None
+    with kernels.use(max_pool2d=lambda x, *window: reference.max_pool2d(x, *window) + 1):
+        y, places = kernels.max_pool2d_with_places(x, 2)
+    assert places is None and (y == kernels.max_pool2d(x, 2) + 1).all()
+
+
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (4, 3, 1)])
+def test_out_is_written(window):
+    x = whole(2, 3, 9, 8)
+    for pool, backward in (
+        (kernels.max_pool2d, lambda dy, **out: kernels.max_pool2d_backward(dy, x, *window, **out)),
+        (kernels.avg_pool2d, lambda dy, **out: kernels.avg_pool2d_backward(dy, x.shape, *window, **out)),
+    ):
+        y = pool(x, *window)
+        out = np.full_like(y, np.nan)
+        assert pool(x, *window, out=out) is out and (out == y).all()
+        assert pool(x.astype(int), *window, out=out) is out and (out == y).all()
+        dy = whole(*y.shape, seed=3)
+        dx = np.full_like(x, np.nan)
+        assert backward(dy, out=dx) is dx and (dx == backward(dy)).all()
+        mine = x.copy()
+        out = mine[:, :, : y.shape[2], : y.shape[3]]  # of the memory of x, and not contiguous
+        assert pool(mine, *window, out=out) is out and (out == y).all()
+
+
+@given(pools())
 def test_avg_pool2d_is_the_reference(case):
     x, *window = case
     y = kernels.avg_pool2d(x, *window)
@@ -94,6 +172,24 @@ MISTAKES = [
         "x_shape must be the 4 sizes",
     ),
     (lambda: kernels.avg_pool2d_backward(whole(1, 2, 2, 2), (1, 3, 5, 5), 2), ValueError, "axis 1 differs"),
+    (lambda: kernels.max_pool2d(X, 2, out=X), ValueError, "out must have the shape of the result"),
+    (
+        lambda: kernels.avg_pool2d(X, 2, out=np.empty((1, 2, 2, 2))),
+        TypeError,
+        "out must be an array of float32",
+    ),
+    (
+        lambda: kernels.max_pool2d_backward(whole(1, 2, 2, 2), X, 2, places=np.zeros((1, 2, 2, 2), int)),
+        TypeError,
+        "places must be the uint16 array",
+    ),
+    (
+        lambda: kernels.max_pool2d_backward(
+            whole(1, 2, 2, 2), X, 2, places=np.zeros((1, 2, 2, 3), np.uint16)
+        ),
+        ValueError,
+        "places must have the shape of the pooled result",
+    ),
 ]
 
 

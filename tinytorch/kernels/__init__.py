@@ -33,7 +33,13 @@ from .norm import (
     rms_norm_backward,
 )
 from .optimizer import adam_step, adamw_step, sgd_step
-from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_pool2d_with_places,
+)
 from .quantize import dequantize, quantize
 from .runtime import cpu_info, empty, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -77,6 +83,7 @@ __all__ = [
     "matmul_int8",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool2d_with_places",
     "pack",
     "pack_int4",
     "pack_int8",

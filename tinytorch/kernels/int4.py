@@ -1,6 +1,6 @@
 """Weights in 4 bits, for layers whose speed is the memory's."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -85,7 +85,17 @@ def pack_int4(w: ArrayLike, group_size: int = 32) -> PackedInt4:
         ) from None
 
 
-def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None) -> np.ndarray:
+# What x is multiplied as, and whether C quantizes it for that.
+_X_DTYPES = {"int8": True, "float32": False}
+
+
+def linear_int4(
+    x: ArrayLike,
+    packed: PackedInt4,
+    bias: ArrayLike | None = None,
+    *,
+    x_dtype: Literal["int8", "float32"] = "int8",
+) -> np.ndarray:
     """x @ w + bias with 4-bit weights: one eighth of the bytes to read.
 
     Parameters
@@ -94,29 +104,38 @@ def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None)
     packed : PackedInt4
         Weights (K, N).
     bias : array, (N,), optional
+    x_dtype : {"int8", "float32"}
+        What x is multiplied as. "int8" rounds it to 8 bits on the way, with one scale for each row
+        and group, so that a product is one cheap instruction on bytes. Each element of x is then
+        off by at most max|x| / 254 of its group, and y[n] by at most the sum over k of that times
+        |w[k, n]|; the rounding of the weights themselves allows max|w| / 14 of a group for each.
+        "float32" leaves x as it is and opens the weights to floats instead: y differs from
+        ``x @ packed.unpack()`` only by float32's rounding, at the price of more instructions.
 
     Returns
     -------
     array, (..., N)
-        float32. x may be rounded to 8 bits on the way, with one scale for each row and group: each
-        of its elements is then off by at most max|x| / 254 of its group, which is small beside the
-        rounding of the weights. float64 when x is float64, and then without that rounding.
+        float32. Rows that hold NaN or Inf are multiplied in float32 whatever x_dtype says. float64
+        when x is float64, and then nothing is rounded.
 
     Raises
     ------
     ValueError
-        When shapes do not fit.
+        When shapes do not fit, or for another x_dtype.
     TypeError
         When the weights are not packed by ``pack_int4``.
     """
     if isinstance(packed, PackedInt4) and not replacements():
         try:
-            return _C.linear_int4(x, packed._buffer, *packed.shape, packed.group_size, bias)
+            quantize_x = _X_DTYPES[x_dtype]
+            return _C.linear_int4(x, packed._buffer, *packed.shape, packed.group_size, bias, quantize_x)
         except REFUSED:
             pass
     kernel = "linear_int4"
     if not isinstance(packed, PackedInt4):
         raise TypeError(f"{kernel}: packed must come from pack_int4(w), got {type(packed).__name__}")
+    if x_dtype not in tuple(_X_DTYPES):
+        raise ValueError(f"{kernel}: x_dtype must be 'int8' or 'float32', got {x_dtype!r}")
     x, bias = as_floats(kernel, ("bias",), x=x, bias=bias)
     if x.ndim == 0:
         raise ValueError(f"{kernel}: x is a single number; it needs an axis of {packed.shape[0]}")
@@ -128,4 +147,4 @@ def linear_int4(x: ArrayLike, packed: PackedInt4, bias: ArrayLike | None = None)
     other = alternative(kernel, is_double(x), (*x.shape[:-1], packed.shape[1]))
     if other:
         return other(x, packed.unpack(), bias)
-    return _C.linear_int4(x, packed._buffer, *packed.shape, packed.group_size, bias)
+    return _C.linear_int4(x, packed._buffer, *packed.shape, packed.group_size, bias, _X_DTYPES[x_dtype])

@@ -13,7 +13,16 @@ from tinytorch.losses import (
     MSELoss,
 )
 from tinytorch.module import Module, Parameter
-from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.spatial import (
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool2d,
+)
 from tinytorch.transformers import TransformerBlock
 
 from . import functional
@@ -24,6 +33,8 @@ BCELoss = BinaryCrossEntropyLoss
 __all__ = [
     "ELU",
     "GELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
     "AvgPool2d",
     "BCELoss",
     "BCEWithLogitsLoss",
@@ -35,6 +46,8 @@ __all__ = [
     "Embedding",
     "F",
     "Flatten",
+    "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "HuberLoss",
     "L1Loss",
     "Layer",

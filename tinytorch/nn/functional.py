@@ -10,10 +10,20 @@ from tinytorch.losses import (
     l1_loss,
     mse_loss,
 )
-from tinytorch.spatial import avg_pool2d, conv2d, max_pool2d
+from tinytorch.spatial import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    avg_pool2d,
+    batch_norm,
+    conv2d,
+    max_pool2d,
+)
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
     "avg_pool2d",
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "conv2d",

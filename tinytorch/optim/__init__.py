@@ -1,5 +1,5 @@
 """Optimizers, under the names that PyTorch users type."""
 
-from tinytorch.optimizers import SGD, Adam, AdamW, Optimizer
+from tinytorch.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

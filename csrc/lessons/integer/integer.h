@@ -1,8 +1,8 @@
 /* What the integer steps of one CPU level share: a vector of LANES int32 sums, and two ways to add products.
  *
  *   vi_add_product(sum, a, b)   each lane: sum + a * b, for b one int8 for each lane
- *   vi_add_dot(sum, a, b)       each lane: sum + four products of bytes; a holds the four uint8 that all lanes
- *                               share, b (LANES, 4) int8 */
+ *   vi_add_dot(sum, a, b)       each lane: sum + four products of bytes; a holds the four uint8 that all
+ *                               lanes share, b (LANES, 4) int8 */
 #ifndef TT_LESSONS_INTEGER_H
 #define TT_LESSONS_INTEGER_H
 
@@ -38,7 +38,8 @@ TT_INLINE vi vi_add_dot(vi sum, uint32_t a, const int8_t *b)
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, four, weights);
 #else
     /* Even and odd bytes as int16, whose products are added in pairs. */
-    __m512i even_b = _mm512_srai_epi16(_mm512_slli_epi16(weights, 8), 8), odd_b = _mm512_srai_epi16(weights, 8);
+    __m512i even_b = _mm512_srai_epi16(_mm512_slli_epi16(weights, 8), 8);
+    __m512i odd_b = _mm512_srai_epi16(weights, 8);
     __m512i even_a = _mm512_and_si512(four, _mm512_set1_epi16(0xff)), odd_a = _mm512_srli_epi16(four, 8);
     __m512i pairs = _mm512_add_epi32(_mm512_madd_epi16(even_a, even_b), _mm512_madd_epi16(odd_a, odd_b));
     return (vi)_mm512_add_epi32((__m512i)sum, pairs);
@@ -62,7 +63,8 @@ TT_INLINE vi vi_add_dot(vi sum, uint32_t a, const int8_t *b)
 {
     /* Even and odd bytes as int16, whose products are added in pairs. */
     __m256i weights = _mm256_loadu_si256((const __m256i *)b), four = _mm256_set1_epi32((int)a);
-    __m256i even_b = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8), odd_b = _mm256_srai_epi16(weights, 8);
+    __m256i even_b = _mm256_srai_epi16(_mm256_slli_epi16(weights, 8), 8);
+    __m256i odd_b = _mm256_srai_epi16(weights, 8);
     __m256i even_a = _mm256_and_si256(four, _mm256_set1_epi16(0xff)), odd_a = _mm256_srli_epi16(four, 8);
     __m256i pairs = _mm256_add_epi32(_mm256_madd_epi16(even_a, even_b), _mm256_madd_epi16(odd_a, odd_b));
     return _mm256_add_epi32(sum, pairs);

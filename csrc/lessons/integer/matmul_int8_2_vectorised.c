@@ -1,13 +1,15 @@
-/* Step 2: vectors. The sums of LANES columns stay in a register, and one instruction multiplies LANES bytes of a
- * row of b, widened to int32 first, with one element of a.
+/* Step 2: vectors. The sums of LANES columns stay in a register, and one instruction multiplies LANES bytes
+ * of a row of b, widened to int32 first, with one element of a.
  *
- * Bytes are four to a lane, yet only one of them is multiplied: this is about as fast as float32, not faster. */
+ * Bytes are four to a lane, yet only one of them is multiplied: this is about as fast as float32, not
+ * faster. */
 #include "lessons/integer/integer.h"
 
 enum { ROWS = 4 };
 
 /* c (rows, columns) of one tile, columns <= LANES. */
-TT_INLINE void tile(size_t rows, size_t columns, size_t n, size_t k, const uint8_t *a, const int8_t *b, int32_t *c)
+TT_INLINE void tile(size_t rows, size_t columns, size_t n, size_t k, const uint8_t *a, const int8_t *b,
+                    int32_t *c)
 {
     vi sum[ROWS];
     for (size_t i = 0; i < rows; i++) sum[i] = vi_zero();
@@ -24,8 +26,8 @@ TT_INLINE void tile(size_t rows, size_t columns, size_t n, size_t k, const uint8
     }
 }
 
-tt_status TT_FOR_LEVEL(tt_matmul_int8_vectorised)(size_t m, size_t n, size_t k, const uint8_t *a, const int8_t *b,
-                                                  int32_t *c)
+tt_status TT_FOR_LEVEL(tt_matmul_int8_vectorised)(size_t m, size_t n, size_t k, const uint8_t *a,
+                                                  const int8_t *b, int32_t *c)
 {
     for (size_t i = 0; i < m; i += ROWS)
         for (size_t j = 0; j < n; j += LANES) {

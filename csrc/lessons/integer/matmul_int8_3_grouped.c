@@ -1,6 +1,6 @@
-/* Step 3: groups of four. CPUs with a dot product for bytes multiply all four bytes of a lane and add the four
- * products to its sum; others come close by adding products in pairs. For that, four steps of depth must lie
- * side by side, so b is copied into panels that interleave its rows by fours, padded with zeros:
+/* Step 3: groups of four. CPUs with a dot product for bytes multiply all four bytes of a lane and add the
+ * four products to its sum; others come close by adding products in pairs. For that, four steps of depth must
+ * lie side by side, so b is copied into panels that interleave its rows by fours, padded with zeros:
  *
  *     b00 b10 b20 b30  b01 b11 b21 b31 ..     b40 b50 b60 b70  b41 b51 ..
  *
@@ -45,7 +45,8 @@ TT_INLINE void tile(const size_t most_rows, const size_t vectors, const job *job
         TT_UNROLL for (size_t r = 0; r < most_rows; r++) {
             uint32_t four;
             memcpy(&four, a + (tt_min(r, rows - 1) * job->groups + g) * 4, sizeof four);
-            TT_UNROLL for (size_t v = 0; v < vectors; v++) sum[r][v] = vi_add_dot(sum[r][v], four, b + v * 4 * LANES);
+            TT_UNROLL for (size_t v = 0; v < vectors; v++)
+                sum[r][v] = vi_add_dot(sum[r][v], four, b + v * 4 * LANES);
         }
     TT_UNROLL for (size_t r = 0; r < most_rows; r++) {
         int32_t lanes[MOST_VECTORS * LANES];
@@ -54,8 +55,8 @@ TT_INLINE void tile(const size_t most_rows, const size_t vectors, const job *job
     }
 }
 
-TT_INLINE tt_status multiply(const size_t rows, const size_t vectors, size_t m, size_t n, size_t k, const uint8_t *a,
-                             const int8_t *b, int32_t *c)
+TT_INLINE tt_status multiply(const size_t rows, const size_t vectors, size_t m, size_t n, size_t k,
+                             const uint8_t *a, const int8_t *b, int32_t *c)
 {
     const size_t columns = vectors * LANES;
     job job = {.m = m, .n = n, .k = k, .groups = tt_div_up(k, 4), .c = c};
@@ -70,8 +71,8 @@ TT_INLINE tt_status multiply(const size_t rows, const size_t vectors, size_t m, 
     return TT_OK;
 }
 
-tt_status TT_FOR_LEVEL(tt_matmul_int8_grouped)(size_t m, size_t n, size_t k, const uint8_t *a, const int8_t *b,
-                                               int32_t *c)
+tt_status TT_FOR_LEVEL(tt_matmul_int8_grouped)(size_t m, size_t n, size_t k, const uint8_t *a,
+                                               const int8_t *b, int32_t *c)
 {
     return multiply(2, 1, m, n, k, a, b, c);
 }
@@ -83,5 +84,5 @@ tt_status TT_FOR_LEVEL(tt_matmul_int8_wide)(size_t m, size_t n, size_t k, const 
 }
 
 const tt_lesson_int8_kernels TT_FOR_LEVEL(tt_lesson_int8) = {
-    TT_FOR_LEVEL(tt_matmul_int8_vectorised), TT_FOR_LEVEL(tt_matmul_int8_grouped), TT_FOR_LEVEL(tt_matmul_int8_wide),
-    TT_LESSON_FLAGS};
+    TT_FOR_LEVEL(tt_matmul_int8_vectorised), TT_FOR_LEVEL(tt_matmul_int8_grouped),
+    TT_FOR_LEVEL(tt_matmul_int8_wide), TT_LESSON_FLAGS};

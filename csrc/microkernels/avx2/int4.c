@@ -3,6 +3,10 @@
 #include "microkernels/vec_bytes.h"
 
 #define MR 2
+/* A group takes so many instructions that the CPU does not see far ahead: without this, weights came from
+ * memory at 70 % of what a plain loop reads, with it at 92 % (measured: AMD Zen 3; 1 and 4 KB are a little
+ * slower). */
+#define AHEAD 2048
 
 typedef __m256i vw, vx;
 
@@ -31,4 +35,4 @@ TT_INLINE vi vd_sum(vd d) { return (vi)_mm256_madd_epi16((__m256i)d, _mm256_set1
 
 #include "microkernels/int4_tile.h"
 
-const tt_int4_kernels tt_int4_avx2 = {tile, MR};
+const tt_int4_kernels tt_int4_avx2 = {tile, MR, float_tile};

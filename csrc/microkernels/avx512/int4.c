@@ -31,4 +31,4 @@ TT_INLINE vi vd_sum(vd d) { return (vi)_mm512_madd_epi16((__m512i)d, _mm512_set1
 
 #include "microkernels/int4_tile.h"
 
-const tt_int4_kernels tt_int4_avx512 = {tile, MR};
+const tt_int4_kernels tt_int4_avx512 = {tile, MR, float_tile};

@@ -22,4 +22,4 @@ TT_INLINE vi vd_sum(vd d) { return d; }
 
 #include "microkernels/int4_tile.h"
 
-const tt_int4_kernels tt_int4_neondot = {tile, MR};
+const tt_int4_kernels tt_int4_neondot = {tile, MR, float_tile};

@@ -28,4 +28,4 @@ TT_INLINE vi vd_sum(vd d) { return (vi)d; }
 
 #include "microkernels/int4_tile.h"
 
-const tt_int4_kernels tt_int4_vnni = {tile, MR};
+const tt_int4_kernels tt_int4_vnni = {tile, MR, float_tile};
