@@ -4,6 +4,9 @@ The names most people need are here; each comes from the module of the course th
 kernels, which can be called, replaced and raced, are in `tinytorch.kernels`.
 """
 
+import importlib
+from types import ModuleType
+
 from . import kernels
 from ._aliases import install as _install_aliases
 from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
@@ -11,8 +14,10 @@ from .attention import MultiHeadAttention, scaled_dot_product_attention
 from .autograd import enable_autograd, no_grad
 from .dataloader import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset
 from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding
+from .joining import concatenate, split, stack, where
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
 from .losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
+from .module import Module, Parameter
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from .tensor import Tensor
@@ -31,6 +36,16 @@ from .training import (
 from .transformers import GPT, MLP, LayerNorm, TransformerBlock, create_causal_mask
 
 __version__ = "0.1.0"
+
+# Imported when they are first asked for.
+_LATER = ("core", "datasets", "models", "nn", "optim", "viz")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LATER:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 _install_aliases()
 
@@ -62,8 +77,10 @@ __all__ = [
     "Linear",
     "MSELoss",
     "MaxPool2d",
+    "Module",
     "MultiHeadAttention",
     "OneCycleSchedule",
+    "Parameter",
     "PositionalEncoding",
     "RMSprop",
     "RandomCrop",
@@ -82,10 +99,14 @@ __all__ = [
     "TransformerBlock",
     "WarmupSchedule",
     "clip_grad_norm",
+    "concatenate",
     "create_causal_mask",
     "enable_autograd",
     "kernels",
     "manual_seed",
     "no_grad",
     "scaled_dot_product_attention",
+    "split",
+    "stack",
+    "where",
 ]

@@ -19,10 +19,11 @@ from ._arrays import (
     reusing,
     to_array,
 )
+from ._interop import apply_ufunc, describe_html
 from .autograd import engine, rules
 from .autograd.engine import is_grad_enabled, record
 
-__all__ = ["Tensor", "as_tensor", "from_numpy", "match_dtypes"]
+__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "match_dtypes"]
 
 BYTES_PER_FLOAT32 = 4
 KB_TO_BYTES = 1024
@@ -56,6 +57,7 @@ class Tensor:
     """
 
     _data: np.ndarray
+    _hooks: tuple = ()  # called with the gradient of a leaf
     # Fixed places for what every tensor has: a graph has many small tensors, which must be quick to make.
     __slots__ = ("__dict__", "__weakref__", "_data", "_grad_fn", "_version", "grad", "requires_grad")
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
@@ -158,6 +160,19 @@ class Tensor:
         array = self._data if dtype is None else self._data.astype(dtype, copy=False)
         return array.copy() if copy and array is self._data else array
 
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        """Let NumPy's functions give tensors, through whose counterparts here gradients flow."""
+        return apply_ufunc(ufunc, method, inputs, options, lambda value: as_tensor(value, self))
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """The data for another library, without a copy; see `from_dlpack` for the way back."""
+        if self.requires_grad:
+            raise BufferError("a tensor that requires a gradient cannot be shared: pass .detach()")
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple:
+        return self._data.__dlpack_device__()
+
     def __len__(self) -> int:
         if self.ndim == 0:
             raise TypeError("len() of a 0-D tensor")
@@ -183,8 +198,13 @@ class Tensor:
         return format(self.item(), spec) if spec else str(self)
 
     def __repr__(self) -> str:
+        dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
-        return f"Tensor(data={self._data}, shape={self.shape}{grad})"
+        made_by = f", grad_fn={type(self._grad_fn).__name__}" if self._grad_fn is not None else ""
+        return f"Tensor(data={self._data}, shape={self.shape}{dtype}{grad}{made_by})"
+
+    def _repr_html_(self) -> str:
+        return describe_html(self)
 
     def __str__(self) -> str:
         return f"Tensor({self._data})"
@@ -203,24 +223,7 @@ class Tensor:
         retain_graph : bool
             Keep the graph for another `backward`; otherwise its memory is freed on the way.
         """
-        if not self.requires_grad:
-            raise RuntimeError(
-                "backward: this tensor does not depend on any tensor with requires_grad=True "
-                "(or it was computed under no_grad, or detached)"
-            )
-        if gradient is None:
-            if self.size != 1:
-                raise ValueError(
-                    f"backward() without a gradient needs a scalar, but this tensor has shape {self.shape}. "
-                    f"Reduce it first (.sum() or .mean()), or pass a gradient of shape {self.shape}"
-                )
-            gradient = np.ones(self.shape, self.dtype)
-        gradient = np.asarray(gradient.data if isinstance(gradient, Tensor) else gradient, dtype=self.dtype)
-        if gradient.shape != self.shape:
-            raise ValueError(
-                f"backward: the gradient has shape {gradient.shape}, but the tensor has {self.shape}"
-            )
-        engine.backward(self, gradient, retain_graph)
+        engine.backward(self, engine.starting_gradient(self, gradient), retain_graph)
 
     def zero_grad(self) -> None:
         """Forget the gradient."""
@@ -230,6 +233,15 @@ class Tensor:
         """Let `backward` fill `grad` of this tensor too, although it is not a leaf."""
         if self._grad_fn is not None:
             self._grad_fn.retain_output(self)
+
+    def register_hook(self, hook: Callable[[np.ndarray], Any]) -> RemovableHook:
+        """Call ``hook(gradient)`` when `backward` has this tensor's whole gradient, an array of its shape.
+
+        What the hook returns, unless None, takes the gradient's place. The result's ``remove()`` ends it.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("register_hook: a tensor without requires_grad=True never gets a gradient")
+        return RemovableHook(self if self._grad_fn is None else self._grad_fn, hook)
 
     def mark_changed(self) -> None:
         """Say that the elements of `data` were changed in place, so that an outdated graph notices."""
@@ -492,9 +504,26 @@ class Tensor:
         self.mark_changed()
 
 
+class RemovableHook:
+    """A gradient hook of a tensor; `remove` takes it away."""
+
+    def __init__(self, owner: Any, hook: Callable) -> None:
+        self._owner, self._hook = owner, hook
+        owner._hooks += (hook,)
+
+    def remove(self) -> None:
+        """Take the hook away; a second time does nothing."""
+        self._owner._hooks = tuple(hook for hook in self._owner._hooks if hook is not self._hook)
+
+
 def from_numpy(array: np.ndarray) -> Tensor:
     """A tensor that shares the array's memory and keeps its dtype."""
     return Tensor._wrap(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor that shares the memory of another library's array in the CPU's memory."""
+    return Tensor._wrap(np.from_dlpack(source))
 
 
 def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:

@@ -89,4 +89,4 @@ static void correlate_backward(const float *dy, size_t rows, size_t n, const flo
 }
 
 const tt_conv_kernels TT_FOR_LEVEL(tt_conv) = {copy_runs, correlate, correlate_backward,
-                                               TT_FOR_LEVEL(tt_transpose)};
+                                               TT_FOR_LEVEL(tt_transpose), &TT_FOR_LEVEL(tt_conv_tile)};

@@ -43,6 +43,7 @@ typedef struct {
     tt_transpose_function *transpose; /* for packing an operand whose panels run across its memory */
     size_t mr, nr;     /* the tile: its accumulators fill the registers */
     size_t mc, kc, nc; /* the blocks: mc x kc of a at a time, against kc x nc of b */
+    size_t small_b, few_rows; /* a b of so many floats, or used by so few rows, is not worth packing */
 } tt_matmul_kernels;
 
 extern const tt_matmul_kernels tt_matmul_scalar, tt_matmul_avx2, tt_matmul_avx512, tt_matmul_neon;

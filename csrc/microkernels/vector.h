@@ -45,8 +45,21 @@ typedef struct {
     void (*correlate_backward)(const float *dy, size_t rows, size_t n, const float *image, size_t row_stride,
                                const size_t *offsets, size_t taps, float *dw);
     tt_transpose_function *transpose;
+    const struct tt_conv_tile *tile;
 } tt_conv_kernels;
 
+/* conv_tile.c */
+enum { TT_CONV_WIDEST = 64 }; /* no level has longer rows */
+
+typedef struct tt_conv_tile {
+    /* c[i][j] = c[i][j] + sum over d < depth of image[across[i] + down[d]] * w[d][j], for i < count and j < n.
+     * c, w and start have rows of nr floats. With `start`, each row of c begins as that one. */
+    void (*multiply)(size_t count, size_t n, size_t depth, const float *image, const size_t *down,
+                     const size_t *across, const float *w, const float *start, float *c);
+    size_t nr, depth; /* the rows' floats; how deep w still stays in L1 */
+} tt_conv_tile;
+
+extern const tt_conv_tile tt_conv_tile_scalar, tt_conv_tile_avx2, tt_conv_tile_avx512, tt_conv_tile_neon;
 extern const tt_conv_kernels tt_conv_scalar, tt_conv_avx2, tt_conv_avx512, tt_conv_neon;
 
 /* ---- pool.c: NaN is the largest of all ---- */

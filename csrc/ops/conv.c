@@ -1,20 +1,28 @@
 /* Convolution forward: for each image and group, weights (outputs, taps) @ patches (taps, pixels).
  *
- * The patches exist only as the panels that the matmul driver packs (ops/patches.h). A group with one output
- * (a depthwise convolution) has nothing to multiply but vectors: it reads the image directly. */
+ * No patch exists: the tile reads each pixel in the image, by two tables of offsets (ops/patches.h). It leaves
+ * the outputs of a pixel side by side, which is turned to y's order while it is in the cache.
+ *
+ * A group with one output (a depthwise convolution) has nothing to share: it reads rows of pixels as vectors. */
 #include "ops/conv.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- weights, packed ---- */
+/* A strip of at most so many pixels meets all taps before the next, so that its sums and what it reads of the
+ * image stay in L2 beside the weights, while these are fetched rarely enough from L3. */
+enum { STRIP = 240, WHOLE_TILES = 24 /* a multiple of every tile's pixels */ };
+
+static const tt_conv_tile *the_tile(void) { return tt_kernels()->vector->conv->tile; }
+
+/* ---- weights, packed: for each group and block of nr outputs, (taps, nr) ---- */
 
 static int is_direct(size_t outputs, size_t groups) { return outputs == groups; }
 
 static size_t packed_group_floats(size_t outputs, size_t taps, size_t groups)
 {
     if (is_direct(outputs, groups)) return taps;
-    return tt_packed_floats(taps, outputs / groups, tt_kernels()->matmul->mr);
+    return tt_packed_floats(taps, outputs / groups, the_tile()->nr);
 }
 
 size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups)
@@ -24,32 +32,28 @@ size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups)
 
 void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed)
 {
-    size_t each = outputs / groups, mr = tt_kernels()->matmul->mr;
+    size_t each = outputs / groups, nr = the_tile()->nr;
     if (is_direct(outputs, groups)) {
         memcpy(packed, w, outputs * taps * sizeof *w);
         return;
     }
-    for (size_t g = 0; g < groups; g++) {
-        tt_matrix rows = {w + g * each * taps, taps, 1};
-        tt_pack_operand(taps, each, mr, tt_rows_of(&rows), packed + g * packed_group_floats(outputs, taps, groups));
-    }
+    for (size_t g = 0; g < groups; g++)
+        for (size_t o = 0; o < each; o += nr, packed += taps * nr)
+            tt_kernels()->vector->conv->transpose(tt_min(nr, each - o), taps, w + (g * each + o) * taps, taps,
+                                                  packed, nr, nr);
 }
 
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w)
 {
-    const tt_matmul_kernels *kernels = tt_kernels()->matmul;
-    size_t each = outputs / groups, mr = kernels->mr, padded = tt_round_up(each, mr);
+    size_t each = outputs / groups, nr = the_tile()->nr;
     if (is_direct(outputs, groups)) {
         memcpy(w, packed, outputs * taps * sizeof *w);
         return;
     }
-    for (size_t g = 0; g < groups; g++, packed += taps * padded)
-        for (size_t p = 0; p < taps; p += kernels->kc) {
-            size_t kc = tt_min(kernels->kc, taps - p);
-            for (size_t i = 0; i < each; i++)
-                for (size_t d = 0; d < kc; d++)
-                    w[(g * each + i) * taps + p + d] = packed[p * padded + i / mr * mr * kc + d * mr + i % mr];
-        }
+    for (size_t g = 0; g < groups; g++)
+        for (size_t o = 0; o < each; o += nr, packed += taps * nr)
+            for (size_t i = 0; i < tt_min(nr, each - o); i++)
+                for (size_t t = 0; t < taps; t++) w[(g * each + o + i) * taps + t] = packed[t * nr + i];
 }
 
 /* ---- forward ---- */
@@ -59,70 +63,100 @@ typedef struct {
     const float *x, *weights, *bias;
     tt_activation activation;
     float *y;
-    float *images; /* an image with its border for each worker */
-    size_t group_weights;
+    size_t group_weights, blocks, strips, strip_pixels;
+    size_t image_floats, sums; /* of all groups with their borders, of a strip */
+    float *images;             /* (workers at images, image_floats) */
+    float *strip_sums;         /* (workers, sums) */
     int workers;
-    atomic_int status;
 } conv_job;
 
+/* An image with its border, for the tasks that compute parts of its result. */
 typedef struct {
-    conv_job *job;
-    const float *image;
-    float *y;
-} direct_job;
+    const conv_job *job;
+    const float *x, *image;
+    float *laid_out, *y;
+    int worker; /* of the images; the tasks below have workers of their own unless they run in this one */
+} image_job;
+
+static void lay_out_group(void *context, size_t g, int worker)
+{
+    (void)worker;
+    const image_job *part = context;
+    const tt_patches *patches = &part->job->patches;
+    size_t plane = patches->channels * patches->shape->height * patches->shape->width;
+    tt_patches_lay_out(patches, part->x + g * plane, part->laid_out + g * patches->image_floats);
+}
 
 static void correlate_output(void *context, size_t output, int worker)
 {
     (void)worker;
-    const direct_job *direct = context;
-    const conv_job *job = direct->job;
+    const image_job *part = context;
+    const conv_job *job = part->job;
     const tt_patches *patches = &job->patches;
     const tt_vector_kernels *vector = tt_kernels()->vector;
-    const float *image = direct->image + output * patches->image_floats;
-    float *y = direct->y + output * patches->pixels;
+    const float *image = part->image + output * patches->image_floats;
+    float *y = part->y + output * patches->pixels;
     for (size_t p = 0; p < patches->pixels; p += patches->run)
         vector->conv->correlate(image + patches->pixel_offsets[p], patches->tap_offsets,
                                 job->weights + output * job->group_weights, patches->taps, patches->run, y + p);
     if (job->bias || job->activation)
-        vector->bias_activation(y, patches->pixels, 1, patches->pixels, job->bias ? job->bias + output : NULL, NULL,
-                                job->activation);
+        vector->bias_activation(y, patches->pixels, 1, patches->pixels, job->bias ? job->bias + output : NULL,
+                                NULL, job->activation);
 }
 
-static void multiply_group(conv_job *job, const float *image, size_t g, float *y)
+/* sums (count, nr): the first block of taps starts at the bias, the others add. */
+static void sum_taps(const conv_job *job, const float *image, const size_t *pixels, size_t count, const float *w,
+                     const float *bias, size_t n, float *sums)
 {
+    const tt_conv_tile *tile = the_tile();
     const tt_patches *patches = &job->patches;
-    size_t each = patches->shape->outputs / patches->shape->groups;
-    tt_patch_operand source = {image + g * patches->image_floats, patches->tap_offsets, patches->pixel_offsets};
-    tt_operand a = {job->weights + g * job->group_weights, NULL, NULL};
-    tt_output out = {.c = y + g * each * patches->pixels,
-                     .row_stride = patches->pixels,
-                     .row_bias = job->bias ? job->bias + g * each : NULL,
-                     .activation = job->activation};
-    tt_status status =
-        tt_matmul_driver(each, patches->pixels, patches->taps, a, tt_columns_of_patches(&source), out);
-    if (status != TT_OK) atomic_store(&job->status, status);
+    float start[TT_CONV_WIDEST] = {0};
+    if (bias) memcpy(start, bias, n * sizeof *bias);
+    size_t each = tt_div_up(patches->taps, tt_div_up(tt_max(patches->taps, 1), tile->depth)), t = 0;
+    do { /* at least once: a sum of no taps is the bias */
+        size_t depth = tt_min(each, patches->taps - t);
+        tile->multiply(count, n, depth, image, patches->tap_offsets + t, pixels, w + t * tile->nr,
+                       t ? NULL : start, sums);
+        t += depth;
+    } while (t < patches->taps);
+}
+
+/* A strip of pixels of a block of outputs. */
+static void convolve_strip(void *context, size_t index, int worker)
+{
+    const image_job *part = context;
+    const conv_job *job = part->job;
+    const tt_patches *patches = &job->patches;
+    const tt_vector_kernels *vector = tt_kernels()->vector;
+    size_t each = patches->shape->outputs / patches->shape->groups, nr = vector->conv->tile->nr;
+    size_t strip = index % job->strips, block = index / job->strips % job->blocks;
+    size_t g = index / job->strips / job->blocks;
+    size_t first = strip * job->strip_pixels, count = tt_min(job->strip_pixels, patches->pixels - first);
+    size_t output = g * each + block * nr, n = tt_min(nr, each - block * nr);
+    const float *w = job->weights + g * job->group_weights + block * nr * patches->taps;
+    float *sums = job->strip_sums + (size_t)(part->worker + worker) * job->sums;
+    float *y = part->y + output * patches->pixels + first;
+    sum_taps(job, part->image + g * patches->image_floats, patches->pixel_offsets + first, count, w,
+             job->bias ? job->bias + output : NULL, n, sums);
+    vector->conv->transpose(count, n, sums, nr, y, patches->pixels, count);
+    if (job->activation) vector->bias_activation(y, patches->pixels, n, count, NULL, NULL, job->activation);
 }
 
 static void convolve_image(void *context, size_t n, int worker)
 {
-    conv_job *job = context;
+    const conv_job *job = context;
     const tt_conv2d_shape *shape = job->patches.shape;
     const float *x = job->x + n * shape->channels * shape->height * shape->width;
-    float *y = job->y + n * shape->outputs * job->patches.pixels;
-    size_t group_plane = job->patches.channels * shape->height * shape->width;
-    const float *image = x;
+    image_job part = {job, x, x, job->images + (size_t)worker * job->image_floats,
+                      job->y + n * shape->outputs * job->patches.pixels, worker};
     if (!job->patches.as_it_is) {
-        float *laid_out = job->images + (size_t)worker * shape->groups * job->patches.image_floats;
-        for (size_t g = 0; g < shape->groups; g++)
-            tt_patches_lay_out(&job->patches, x + g * group_plane, laid_out + g * job->patches.image_floats);
-        image = laid_out;
+        tt_parallel_for(job->workers, shape->groups, lay_out_group, &part);
+        part.image = part.laid_out;
     }
-    if (is_direct(shape->outputs, shape->groups)) {
-        direct_job direct = {job, image, y};
-        tt_parallel_for(job->workers, shape->outputs, correlate_output, &direct);
-    } else {
-        for (size_t g = 0; g < shape->groups; g++) multiply_group(job, image, g, y);
-    }
+    if (is_direct(shape->outputs, shape->groups))
+        tt_parallel_for(job->workers, shape->outputs, correlate_output, &part);
+    else
+        tt_parallel_for(job->workers, shape->groups * job->blocks * job->strips, convolve_strip, &part);
 }
 
 double tt_conv2d_operations(const tt_conv2d_shape *shape)
@@ -142,13 +176,21 @@ static tt_status convolve(conv_job *job)
 {
     const tt_conv2d_shape *shape = job->patches.shape;
     int image_workers = tt_conv2d_workers(shape, shape->batch);
+    size_t nr = the_tile()->nr;
     job->workers = tt_workers_for(tt_conv2d_operations(shape));
-    size_t floats = job->patches.as_it_is ? 0 : shape->groups * job->patches.image_floats;
-    job->images = tt_scratch_acquire((size_t)image_workers * floats * sizeof(float));
+    job->blocks = tt_div_up(shape->outputs / shape->groups, nr);
+    size_t pixels = job->patches.pixels;
+    job->strip_pixels = tt_round_up(tt_div_up(pixels, tt_div_up(pixels, STRIP)), WHOLE_TILES);
+    job->strips = tt_div_up(pixels, job->strip_pixels);
+    job->image_floats = job->patches.as_it_is ? 0 : tt_round_up(shape->groups * job->patches.image_floats, 16);
+    job->sums = is_direct(shape->outputs, shape->groups) ? 0 : job->strip_pixels * nr;
+    size_t images = (size_t)image_workers * job->image_floats;
+    job->images = tt_scratch_acquire((images + (size_t)job->workers * job->sums) * sizeof(float));
     if (!job->images) return TT_OUT_OF_MEMORY;
+    job->strip_sums = job->images + images;
     tt_parallel_for(image_workers, shape->batch, convolve_image, job);
     tt_scratch_release(job->images);
-    return (tt_status)atomic_load(&job->status);
+    return TT_OK;
 }
 
 tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const float *w, const float *packed,
@@ -156,7 +198,8 @@ tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const floa
 {
     conv_job job = {.x = x, .weights = packed, .bias = bias, .activation = activation, .y = y};
     if (shape->batch == 0 || shape->outputs == 0) return TT_OK;
-    tt_status status = tt_patches_begin(&job.patches, shape, TT_PLANAR);
+    tt_image_layout layout = is_direct(shape->outputs, shape->groups) ? TT_BY_STRIDE : TT_IN_ORDER;
+    tt_status status = tt_patches_begin(&job.patches, shape, layout);
     if (status != TT_OK) return status;
     size_t taps = job.patches.taps;
     job.group_weights = packed_group_floats(shape->outputs, taps, shape->groups);

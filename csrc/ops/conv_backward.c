@@ -2,7 +2,8 @@
  *
  * dx: for a stride of 1 it is itself a convolution, of dy with the weights turned round; otherwise
  *     weights^T @ dy gives the gradient of the patches, which is added back onto the image (col2im).
- * dw: dy (outputs, pixels) @ patches^T (pixels, taps), summed over the images.
+ * dw: patches (taps, pixels) @ dy^T (pixels, outputs), summed over the images: the tile of the forward pass,
+ *     with taps and pixels in each other's place. Where depthwise, dot products of dy with shifted images.
  * db: the sum of dy. */
 #include "ops/conv.h"
 
@@ -11,9 +12,9 @@
 
 enum {
     COLUMNS_KEPT = 128 << 10,   /* floats of the patches' gradient at a time: half of L2 */
-    MOST_PARTIAL_SUMS = 16,     /* so many workers can share the images in dw */
-    FEW_TAPS = 12,              /* would fill less than half of a panel */
-    PARTIAL_SUMS_KEPT = 4 << 20 /* floats */
+    MOST_PARTIAL_SUMS = 16,      /* so many workers can share the images in dw */
+    PARTIAL_SUMS_KEPT = 4 << 20, /* floats */
+    TAP_STRIP = 96               /* taps that meet all pixels before the next: their sums stay in L1 */
 };
 
 /* ---- dx, stride 1 ---- */
@@ -129,7 +130,7 @@ static void pack_transposed(scatter_job *job, const float *w)
 static tt_status scatter_gradient(const tt_conv2d_shape *shape, const float *dy, const float *w, float *dx)
 {
     scatter_job job = {.dy = dy, .dx = dx};
-    tt_status status = tt_patches_begin(&job.patches, shape, TT_PLANAR);
+    tt_status status = tt_patches_begin(&job.patches, shape, TT_BY_STRIDE);
     if (status != TT_OK) return status;
     size_t taps = job.patches.taps, pixels = job.patches.pixels;
     job.group_weights = tt_packed_floats(shape->outputs / shape->groups, taps, tt_kernels()->matmul->mr);
@@ -159,98 +160,149 @@ typedef struct {
     tt_patches patches;
     const float *dy, *x;
     float *dw;
-    size_t portions, images_each;
-    float *sums; /* (portions, outputs, taps), taps in the order of the patches */
-    float *images;
-    atomic_int status;
+    int depthwise;
+    size_t blocks, block_floats; /* of outputs in a group; (taps, nr) sums of one, or (taps) */
+    size_t strips;               /* of taps */
+    size_t portions, images_each, portion_floats;
+    float *sums;                 /* (portions, groups, blocks, block_floats) */
+    float *slices;               /* for each worker: an image, then its dy by pixels */
+    size_t image_floats, slice;
+    int workers;
 } weight_job;
 
-/* A matrix product would mostly multiply padding: each weight is a dot product of dy with a shifted image. */
-static int is_narrow(const tt_conv2d_shape *shape)
+/* One image of a portion, for the tasks that share it. */
+typedef struct {
+    const weight_job *job;
+    const float *dy, *x;
+    float *laid_out, *dy_by_pixels, *sums;
+    int first; /* of its portion */
+} weight_image;
+
+static size_t weight_nr(const weight_job *job)
 {
-    size_t taps = shape->channels / shape->groups * shape->kernel_h * shape->kernel_w;
-    return taps <= FEW_TAPS || (shape->groups > 1 && shape->outputs == shape->groups);
+    return job->depthwise ? 1 : tt_kernels()->vector->conv->tile->nr;
 }
 
-/* sums (outputs, taps) += dy (outputs, pixels) @ patches^T, of one group of one image */
-static void correlate_weights(const tt_patches *patches, size_t outputs, const float *dy, const float *image,
-                              float *sums)
+/* A group of the image gets its border; dy becomes (blocks, pixels, nr). */
+static void prepare_group(void *context, size_t g, int worker)
 {
+    (void)worker;
+    const weight_image *part = context;
+    const weight_job *job = part->job;
+    const tt_patches *patches = &job->patches;
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t each = shape->outputs / shape->groups, nr = weight_nr(job), pixels = patches->pixels;
+    tt_patches_lay_out(patches, part->x + g * patches->channels * shape->height * shape->width,
+                       part->laid_out + g * patches->image_floats);
+    if (job->depthwise) return;
+    float *by_pixels = part->dy_by_pixels + g * job->blocks * pixels * nr;
+    for (size_t o = 0; o < each; o += nr, by_pixels += pixels * nr)
+        tt_kernels()->vector->conv->transpose(tt_min(nr, each - o), pixels, part->dy + (g * each + o) * pixels,
+                                              pixels, by_pixels, nr, nr);
+}
+
+static void correlate_weights(const weight_image *part, size_t output)
+{
+    const tt_patches *patches = &part->job->patches;
     size_t rows = patches->pixels / patches->run;
     size_t row_stride = rows > 1 ? patches->pixel_offsets[patches->run] : 0;
-    for (size_t o = 0; o < outputs; o++, dy += patches->pixels, sums += patches->taps)
-        tt_kernels()->vector->conv->correlate_backward(dy, rows, patches->run, image, row_stride,
-                                                       patches->tap_offsets, patches->taps, sums);
+    float *sums = part->sums + output * patches->taps;
+    if (part->first) memset(sums, 0, patches->taps * sizeof *sums);
+    tt_kernels()->vector->conv->correlate_backward(part->dy + output * patches->pixels, rows, patches->run,
+                                                   part->laid_out + output * patches->image_floats, row_stride,
+                                                   patches->tap_offsets, patches->taps, sums);
 }
 
-static tt_status multiply_weights(const tt_patches *patches, size_t outputs, const float *dy, const float *image,
-                                  float *sums)
+/* Adds what one image gives to a strip of taps of a block of outputs. */
+static void sum_strip(void *context, size_t index, int worker)
 {
-    tt_patch_operand source = {image, patches->pixel_offsets, patches->tap_offsets};
-    tt_matrix a = {dy, patches->pixels, 1};
-    tt_output out = {.c = sums, .row_stride = patches->taps, .accumulate = 1};
-    return tt_matmul_driver(outputs, patches->taps, patches->pixels, tt_rows_of(&a),
-                            tt_columns_of_patches(&source), out);
+    (void)worker;
+    const weight_image *part = context;
+    const weight_job *job = part->job;
+    const tt_patches *patches = &job->patches;
+    const tt_conv_tile *tile = tt_kernels()->vector->conv->tile;
+    if (job->depthwise) {
+        correlate_weights(part, index);
+        return;
+    }
+    static const float zeros[TT_CONV_WIDEST];
+    size_t pixels = patches->pixels, nr = tile->nr, each = patches->shape->outputs / patches->shape->groups;
+    size_t tap = index % job->strips * TAP_STRIP, block = index / job->strips, g = block / job->blocks;
+    const float *image = part->laid_out + g * patches->image_floats;
+    const float *dy = part->dy_by_pixels + block * pixels * nr;
+    size_t n = tt_min(nr, each - block % job->blocks * nr);
+    for (size_t p = 0; p < pixels; p += tile->depth)
+        tile->multiply(tt_min(TAP_STRIP, patches->taps - tap), n, tt_min(tile->depth, pixels - p), image,
+                       patches->pixel_offsets + p, patches->tap_offsets + tap, dy + p * nr,
+                       part->first && p == 0 ? zeros : NULL, part->sums + block * job->block_floats + tap * nr);
 }
 
 static void sum_portion(void *context, size_t portion, int worker)
 {
-    weight_job *job = context;
-    const tt_patches *patches = &job->patches;
-    const tt_conv2d_shape *shape = patches->shape;
-    size_t outputs = shape->outputs / shape->groups, plane = patches->channels * shape->height * shape->width;
-    float *image = job->images + (size_t)worker * patches->image_floats;
-    float *sums = job->sums + portion * shape->outputs * patches->taps;
+    const weight_job *job = context;
+    const tt_conv2d_shape *shape = job->patches.shape;
+    float *laid_out = job->slices + (size_t)worker * job->slice;
     size_t first = portion * job->images_each, end = tt_min(first + job->images_each, shape->batch);
-    memset(sums, 0, shape->outputs * patches->taps * sizeof *sums);
-    for (size_t n = first; n < end; n++)
-        for (size_t g = 0; g < shape->groups; g++) {
-            const float *dy = job->dy + (n * shape->outputs + g * outputs) * patches->pixels;
-            float *group_sums = sums + g * outputs * patches->taps;
-            tt_status status = TT_OK;
-            tt_patches_lay_out(patches, job->x + (n * shape->groups + g) * plane, image);
-            if (is_narrow(shape)) correlate_weights(patches, outputs, dy, image, group_sums);
-            else status = multiply_weights(patches, outputs, dy, image, group_sums);
-            if (status != TT_OK) atomic_store(&job->status, status);
-        }
+    for (size_t n = first; n < end; n++) {
+        weight_image part = {.job = job,
+                             .dy = job->dy + n * shape->outputs * job->patches.pixels,
+                             .x = job->x + n * shape->channels * shape->height * shape->width,
+                             .laid_out = laid_out,
+                             .dy_by_pixels = laid_out + job->image_floats,
+                             .sums = job->sums + portion * job->portion_floats,
+                             .first = n == first};
+        tt_parallel_for(job->workers, shape->groups, prepare_group, &part);
+        tt_parallel_for(job->workers, shape->groups * job->blocks * job->strips, sum_strip, &part);
+    }
 }
 
-/* Adds the portions in order, and brings taps (row, column, channel) back to (channel, row, column). */
-static void reduce_output(void *context, size_t o, int worker)
+/* Adds the portions in order, and brings a block (taps, nr) to the order of dw. */
+static void reduce_block(void *context, size_t block, int worker)
 {
     (void)worker;
     const weight_job *job = context;
+    const tt_conv2d_shape *shape = job->patches.shape;
     const tt_vector_kernels *vector = tt_kernels()->vector;
-    size_t taps = job->patches.taps, channels = job->patches.channels, kernel = taps / channels;
-    float *total = job->sums + o * taps, *dw = job->dw + o * taps;
+    size_t taps = job->patches.taps, each = shape->outputs / shape->groups, nr = weight_nr(job);
+    size_t first = block % job->blocks * nr, output = block / job->blocks * each + first;
+    float *total = job->sums + block * job->block_floats;
     for (size_t portion = 1; portion < job->portions; portion++)
-        vector->add(total, total + portion * job->patches.shape->outputs * taps, taps);
-    if (job->patches.layout == TT_PLANAR) memcpy(dw, total, taps * sizeof *dw);
-    else vector->conv->transpose(kernel, channels, total, channels, dw, kernel, kernel);
+        vector->add(total, total + portion * job->portion_floats, job->block_floats);
+    if (job->depthwise) memcpy(job->dw + output * taps, total, taps * sizeof *total);
+    else
+        vector->conv->transpose(taps, tt_min(nr, each - first), total, nr, job->dw + output * taps, taps, taps);
 }
 
 static tt_status sum_images(weight_job *job)
 {
     const tt_conv2d_shape *shape = job->patches.shape;
-    size_t floats = shape->outputs * job->patches.taps;
-    size_t most = tt_max(1, tt_min(MOST_PARTIAL_SUMS, PARTIAL_SUMS_KEPT / floats));
+    size_t taps = job->patches.taps, nr = weight_nr(job);
+    job->blocks = tt_div_up(shape->outputs / shape->groups, nr);
+    job->strips = job->depthwise ? 1 : tt_div_up(taps, TAP_STRIP);
+    job->block_floats = taps * nr;
+    size_t blocks = shape->groups * job->blocks;
+    job->portion_floats = blocks * job->block_floats;
+    size_t most = tt_max(1, tt_min(MOST_PARTIAL_SUMS, PARTIAL_SUMS_KEPT / job->portion_floats));
     job->images_each = tt_div_up(shape->batch, tt_min(shape->batch, most));
     job->portions = tt_div_up(shape->batch, job->images_each);
-    int workers = tt_conv2d_workers(shape, job->portions);
-    size_t image_floats = (size_t)workers * job->patches.image_floats;
-    job->sums = tt_scratch_acquire((job->portions * floats + image_floats) * sizeof(float));
+    job->workers = tt_workers_for(tt_conv2d_operations(shape));
+    int portion_workers = tt_conv2d_workers(shape, job->portions);
+    job->image_floats = tt_round_up(shape->groups * job->patches.image_floats, 16);
+    job->slice = job->image_floats + (job->depthwise ? 0 : tt_round_up(blocks * nr * job->patches.pixels, 16));
+    size_t sums = tt_round_up(job->portions * job->portion_floats, 16);
+    job->sums = tt_scratch_acquire((sums + (size_t)portion_workers * job->slice) * sizeof(float));
     if (!job->sums) return TT_OUT_OF_MEMORY;
-    job->images = job->sums + job->portions * floats;
-    tt_parallel_for(workers, job->portions, sum_portion, job);
-    tt_parallel_for(tt_workers_for((double)(job->portions * floats)), shape->outputs, reduce_output, job);
+    job->slices = job->sums + sums;
+    tt_parallel_for(portion_workers, job->portions, sum_portion, job);
+    tt_parallel_for(tt_workers_for((double)(job->portions * job->portion_floats)), blocks, reduce_block, job);
     tt_scratch_release(job->sums);
-    return (tt_status)atomic_load(&job->status);
+    return TT_OK;
 }
 
 static tt_status weight_gradient(const tt_conv2d_shape *shape, const float *dy, const float *x, float *dw)
 {
-    weight_job job = {.dy = dy, .x = x, .dw = dw};
-    tt_status status = tt_patches_begin(&job.patches, shape, is_narrow(shape) ? TT_PLANAR : TT_INTERLEAVED);
+    weight_job job = {.dy = dy, .x = x, .dw = dw, .depthwise = shape->outputs == shape->groups};
+    tt_status status = tt_patches_begin(&job.patches, shape, job.depthwise ? TT_BY_STRIDE : TT_IN_ORDER);
     if (status != TT_OK) return status;
     size_t floats = shape->outputs * job.patches.taps;
     if (floats && shape->batch == 0) memset(dw, 0, floats * sizeof *dw);

@@ -1,14 +1,15 @@
 /* Matmul without packing, for operands that are small, or used by only a few rows. */
 #include "ops/matmul.h"
 
-/* Packing b pays once enough rows use it, unless b fits in L2 as it is. Found by racing the two ways on a
- * Zen 4 core; near the bounds they are equally fast. */
-enum { SMALL_B = 512 * 512, FEW_ROWS = 64, VERY_FEW_ROWS = 4, STRIP = 128 /* columns, for splitting work */ };
+/* On so few rows a b stored by columns is used as it is; on more, it is turned first. STRIP: columns, for
+ * splitting work. */
+enum { VERY_FEW_ROWS = 4, STRIP = 128 };
 
 int tt_matmul_is_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix b)
 {
-    int small = n * k <= SMALL_B;
-    if (b.column_stride == 1) return small || m <= FEW_ROWS;
+    const tt_matmul_kernels *kernels = tt_kernels()->matmul;
+    int small = n * k <= kernels->small_b;
+    if (b.column_stride == 1) return small || m <= kernels->few_rows;
     if (b.row_stride != 1) return 0;
     return small || (m <= VERY_FEW_ROWS && a.column_stride == 1);
 }

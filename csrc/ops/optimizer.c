@@ -5,7 +5,7 @@
 
 enum { PIECE = 8192 }; /* elements: large enough to hand out, small enough to stay in L1 and L2 */
 
-static const double OPERATIONS_EACH = 10; /* of one element, in additions */
+static const double SGD_OPERATIONS = 3, ADAM_OPERATIONS = 10; /* of one element, in additions */
 
 typedef struct {
     const tt_parameter *parameters;
@@ -49,7 +49,7 @@ static void adam_piece(void *context, size_t piece, int worker)
                                           p->state[1] + first, n, &job->adam);
 }
 
-static tt_status over_pieces(step_job *job, tt_task *task)
+static tt_status over_pieces(step_job *job, double operations_each, tt_task *task)
 {
     size_t *first_piece = tt_scratch_acquire((job->count + 1) * sizeof *first_piece), pieces = 0;
     if (!first_piece) return TT_OUT_OF_MEMORY;
@@ -61,7 +61,7 @@ static tt_status over_pieces(step_job *job, tt_task *task)
     }
     first_piece[job->count] = pieces;
     job->first_piece = first_piece;
-    tt_parallel_for(tt_workers_for(OPERATIONS_EACH * elements), pieces, task, job);
+    tt_parallel_for(tt_workers_for(operations_each * elements), pieces, task, job);
     tt_scratch_release(first_piece);
     return TT_OK;
 }
@@ -71,7 +71,7 @@ tt_status tt_sgd_step_f32(size_t count, const tt_parameter *parameters, double l
 {
     step_job job = {.parameters = parameters, .count = count};
     job.sgd = (tt_sgd_factors){(float)lr, (float)momentum, (float)weight_decay, nesterov};
-    return over_pieces(&job, sgd_piece);
+    return over_pieces(&job, SGD_OPERATIONS, sgd_piece);
 }
 
 tt_status tt_adam_step_f32(size_t count, const tt_parameter *parameters, size_t step, double lr, double beta1,
@@ -89,5 +89,5 @@ tt_status tt_adam_step_f32(size_t count, const tt_parameter *parameters, size_t 
         .root_correction = (float)(1 / sqrt(1 - pow(beta2, (double)step))),
         .eps = (float)eps,
     };
-    return over_pieces(&job, adam_piece);
+    return over_pieces(&job, ADAM_OPERATIONS, adam_piece);
 }

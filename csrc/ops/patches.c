@@ -16,33 +16,21 @@ static size_t run_length(const size_t *offsets, size_t count)
     return length;
 }
 
-static void fill_planar_tables(tt_patches *patches)
+static void fill_tables(tt_patches *patches)
 {
     const tt_conv2d_shape *shape = patches->shape;
-    size_t stride = shape->stride_w, phase = patches->columns / stride, t = 0, p = 0;
+    size_t phases = patches->phases, phase = patches->columns / phases, step = shape->stride_w / phases;
+    size_t t = 0, p = 0;
     for (size_t c = 0; c < patches->channels; c++)
         for (size_t r = 0; r < shape->kernel_h; r++)
             for (size_t s = 0; s < shape->kernel_w; s++) {
                 size_t row = c * patches->rows + r * shape->dilation_h, column = s * shape->dilation_w;
-                patches->tap_offsets[t++] = row * patches->columns + column % stride * phase + column / stride;
+                patches->tap_offsets[t++] = row * patches->columns + column % phases * phase + column / phases;
             }
     for (size_t i = 0; i < shape->out_h; i++)
         for (size_t j = 0; j < shape->out_w; j++)
-            patches->pixel_offsets[p++] = i * shape->stride_h * patches->columns + j;
+            patches->pixel_offsets[p++] = i * shape->stride_h * patches->columns + j * step;
     patches->run = run_length(patches->pixel_offsets, patches->pixels);
-}
-
-static void fill_interleaved_tables(tt_patches *patches)
-{
-    const tt_conv2d_shape *shape = patches->shape;
-    size_t channels = patches->channels, row = patches->columns * channels, t = 0, p = 0;
-    for (size_t r = 0; r < shape->kernel_h; r++)
-        for (size_t s = 0; s < shape->kernel_w; s++)
-            for (size_t c = 0; c < channels; c++)
-                patches->tap_offsets[t++] = r * shape->dilation_h * row + s * shape->dilation_w * channels + c;
-    for (size_t i = 0; i < shape->out_h; i++)
-        for (size_t j = 0; j < shape->out_w; j++)
-            patches->pixel_offsets[p++] = i * shape->stride_h * row + j * shape->stride_w * channels;
 }
 
 tt_status tt_patches_begin(tt_patches *patches, const tt_conv2d_shape *shape, tt_image_layout layout)
@@ -50,27 +38,23 @@ tt_status tt_patches_begin(tt_patches *patches, const tt_conv2d_shape *shape, tt
     size_t channels = shape->channels / shape->groups;
     *patches = (tt_patches){
         .shape = shape,
-        .layout = layout,
         .channels = channels,
         .taps = channels * shape->kernel_h * shape->kernel_w,
         .pixels = shape->out_h * shape->out_w,
         .rows = shape->height + 2 * shape->pad_h,
-        .columns = tt_round_up(shape->width + 2 * shape->pad_w, layout == TT_PLANAR ? shape->stride_w : 1),
+        .phases = layout == TT_BY_STRIDE ? shape->stride_w : 1,
     };
+    patches->columns = tt_round_up(shape->width + 2 * shape->pad_w, patches->phases);
     double floats = (double)channels * (double)patches->rows * (double)patches->columns;
     double offsets = (double)patches->taps + (double)shape->out_h * (double)shape->out_w;
     if (floats > MOST_FLOATS || offsets > MOST_FLOATS) return TT_OUT_OF_MEMORY;
     patches->image_floats = channels * patches->rows * patches->columns;
-    int bare = shape->pad_h == 0 && shape->pad_w == 0;
-    patches->as_it_is = bare && (layout == TT_PLANAR ? shape->stride_w == 1 : channels == 1);
+    patches->as_it_is = shape->pad_h == 0 && shape->pad_w == 0 && patches->phases == 1;
 
     patches->tap_offsets = tt_scratch_acquire((patches->taps + patches->pixels) * sizeof(size_t));
     if (!patches->tap_offsets) return TT_OUT_OF_MEMORY;
     patches->pixel_offsets = patches->tap_offsets + patches->taps;
-    if (layout == TT_PLANAR)
-        fill_planar_tables(patches);
-    else
-        fill_interleaved_tables(patches);
+    fill_tables(patches);
     return TT_OK;
 }
 
@@ -81,30 +65,30 @@ void tt_patches_end(tt_patches *patches) { tt_scratch_release(patches->tap_offse
 /* Columns that are a stride apart become neighbours. */
 static void lay_out_row(const tt_patches *patches, const float *x, float *row)
 {
-    size_t width = patches->shape->width, left = patches->shape->pad_w, stride = patches->shape->stride_w;
-    size_t phase = patches->columns / stride;
+    size_t width = patches->shape->width, left = patches->shape->pad_w, phases = patches->phases;
+    size_t phase = patches->columns / phases;
     memset(row, 0, patches->columns * sizeof *row);
-    if (stride == 1) {
+    if (phases == 1) {
         memcpy(row + left, x, width * sizeof *row);
         return;
     }
-    for (size_t first = 0; first < tt_min(stride, width); first++) {
-        float *to = row + (left + first) % stride * phase + (left + first) / stride;
-        for (size_t j = first; j < width; j += stride) *to++ = x[j];
+    for (size_t first = 0; first < tt_min(phases, width); first++) {
+        float *to = row + (left + first) % phases * phase + (left + first) / phases;
+        for (size_t j = first; j < width; j += phases) *to++ = x[j];
     }
 }
 
 static void take_back_row(const tt_patches *patches, const float *row, float *x)
 {
-    size_t width = patches->shape->width, left = patches->shape->pad_w, stride = patches->shape->stride_w;
-    size_t phase = patches->columns / stride;
-    for (size_t first = 0; first < tt_min(stride, width); first++) {
-        const float *from = row + (left + first) % stride * phase + (left + first) / stride;
-        for (size_t j = first; j < width; j += stride) x[j] = *from++;
+    size_t width = patches->shape->width, left = patches->shape->pad_w, phases = patches->phases;
+    size_t phase = patches->columns / phases;
+    for (size_t first = 0; first < tt_min(phases, width); first++) {
+        const float *from = row + (left + first) % phases * phase + (left + first) / phases;
+        for (size_t j = first; j < width; j += phases) x[j] = *from++;
     }
 }
 
-static void lay_out_planes(const tt_patches *patches, const float *x, float *image)
+void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
 {
     const tt_conv2d_shape *shape = patches->shape;
     size_t border = shape->pad_h * patches->columns;
@@ -116,25 +100,6 @@ static void lay_out_planes(const tt_patches *patches, const float *x, float *ima
         memset(image, 0, border * sizeof *image);
         image += border;
     }
-}
-
-static void lay_out_interleaved(const tt_patches *patches, const float *x, float *image)
-{
-    const tt_conv2d_shape *shape = patches->shape;
-    size_t channels = patches->channels, plane = shape->height * shape->width;
-    size_t row = patches->columns * channels;
-    memset(image, 0, patches->image_floats * sizeof *image);
-    image += shape->pad_h * row + shape->pad_w * channels;
-    for (size_t i = 0; i < shape->height; i++, x += shape->width, image += row)
-        tt_kernels()->vector->conv->transpose(channels, shape->width, x, plane, image, channels, channels);
-}
-
-void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
-{
-    if (patches->layout == TT_PLANAR)
-        lay_out_planes(patches, x, image);
-    else
-        lay_out_interleaved(patches, x, image);
 }
 
 void tt_patches_take_back(const tt_patches *patches, const float *image, float *x)

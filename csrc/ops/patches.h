@@ -10,33 +10,32 @@
 
 #include "ops/matmul.h"
 
-/* PLANAR keeps channels apart, so that neighbouring pixels are neighbours in memory: the forward pass packs
- * runs of pixels. Each row keeps its columns 0, s, 2s ... together, then 1, s + 1 ..., for a stride of s.
- * INTERLEAVED has a pixel's channels side by side: the weights' gradient packs runs of taps. */
-typedef enum { TT_PLANAR, TT_INTERLEAVED } tt_image_layout;
+/* IN_ORDER has its rows as they are, for readers that take one pixel at a time. BY_STRIDE keeps columns 0, s,
+ * 2s ... of a row together, then 1, s + 1 ..., for a stride of s: for readers of vectors of pixels. */
+typedef enum { TT_IN_ORDER, TT_BY_STRIDE } tt_image_layout;
 
 typedef struct {
     const tt_conv2d_shape *shape;
     tt_image_layout layout;
     size_t channels;            /* of one group */
     size_t taps, pixels;        /* channels * kernel_h * kernel_w, out_h * out_w */
-    size_t rows, columns;       /* of the image with its border; columns rounded up to whole strides */
+    size_t rows, columns;       /* of the image with its border */
+    size_t phases;              /* BY_STRIDE: the stride, which divides the columns; else 1 */
     size_t image_floats;        /* of one group */
     int as_it_is;               /* the image in memory already has this layout */
     size_t *tap_offsets, *pixel_offsets;
-    size_t run; /* the pixels come in runs of so many neighbours: a row, or the whole image; PLANAR only */
+    size_t run; /* the pixels come in runs of so many neighbours: a row, or the whole image */
 } tt_patches;
 
-/* INTERLEAVED numbers the taps (row, column, channel), PLANAR (channel, row, column) as the weights are. */
 tt_status tt_patches_begin(tt_patches *patches, const tt_conv2d_shape *shape, tt_image_layout layout);
 void tt_patches_end(tt_patches *patches);
 
 /* Lays out one group of one image: x (channels, height, width) -> image. */
 void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image);
-/* The reverse, for gradients: drops the border. PLANAR only. */
+/* The reverse, for gradients: drops the border. */
 void tt_patches_take_back(const tt_patches *patches, const float *image, float *x);
 
-/* The patches (depth: taps, across: pixels) or their transpose (the other way round) as a right operand. */
+/* The patches (depth: taps, across: pixels) as a right operand. */
 typedef struct {
     const float *image;
     const size_t *depth, *across; /* offsets */

@@ -53,7 +53,7 @@ tt_status tt_sparse_conv2d_f32(const tt_sparse_matrix *w, const tt_conv2d_shape 
     sparse_conv_job job = {.vector = tt_kernels()->vector, .product = tt_sparse_product_of(w), .x = x, .bias = bias,
                            .activation = activation, .y = y};
     job.product.load = load_patches;
-    tt_status status = tt_patches_begin(&job.patches, shape, TT_PLANAR);
+    tt_status status = tt_patches_begin(&job.patches, shape, TT_BY_STRIDE);
     if (status != TT_OK) return status;
     int workers = tt_workers_for(2.0 * tt_sparse_elements(w) * (double)job.patches.pixels * (double)shape->batch);
     job.image_floats = tt_round_up(job.patches.image_floats, 16);

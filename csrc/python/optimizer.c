@@ -34,12 +34,23 @@ static int next_list(tt_args *args, const char *name, step_arrays *arrays)
     return tt_expect_size(args, name, "arrays", (size_t)PyTuple_GET_SIZE(tuple), (size_t)arrays->count);
 }
 
+/* Whether the longer way through array_at would find no fault: a model has many arrays, and their names are only
+ * needed for errors. */
+static int fits(PyObject *item, PyObject *param, int updated)
+{
+    if (!PyArray_Check(item) || !PyArray_Check(param)) return 0;
+    PyArrayObject *array = (PyArrayObject *)item;
+    return PyArray_TYPE(array) == NPY_FLOAT32 && (updated ? PyArray_ISCARRAY(array) : PyArray_ISCARRAY_RO(array)) &&
+           PyArray_SAMESHAPE(array, (PyArrayObject *)param);
+}
+
 /* Array i of a list: of the shape of params[i], and writable unless it is a gradient. */
 static float *array_at(const tt_args *args, const step_arrays *arrays, int list, Py_ssize_t i, int updated)
 {
+    PyObject *item = PyTuple_GET_ITEM(arrays->tuples[list], i);
+    if (fits(item, PyTuple_GET_ITEM(arrays->tuples[0], i), updated)) return TT_F32((PyArrayObject *)item);
     char name[64];
     PyOS_snprintf(name, sizeof name, "%s[%zd]", arrays->names[list], i);
-    PyObject *item = PyTuple_GET_ITEM(arrays->tuples[list], i);
     tt_args one = {args->function, &item, 1, 0};
     PyArrayObject *array = tt_next_array(&one, name, NPY_FLOAT32, 0, -1);
     if (!array || tt_expect_like(args, name, array, (PyArrayObject *)PyTuple_GET_ITEM(arrays->tuples[0], i)) < 0)

@@ -86,6 +86,28 @@ def test_layers_agree_within_the_bound(x, w, options):
         assert_product_close(actual, e, m, k)
 
 
+@pytest.mark.parametrize(
+    "x, w, options",
+    [
+        ((2, 40, 19, 17), (21, 40, 3, 3), dict(padding=1)),
+        ((1, 80, 33, 31), (50, 40, 3, 3), dict(stride=2, padding=2, dilation=2, groups=2)),
+        ((3, 130, 12, 11), (7, 130, 1, 2), dict(stride=(1, 2))),
+    ],
+)
+def test_layers_of_several_strips_and_blocks_are_exact(x, w, options):
+    x, w, bias = whole(*x), whole(*w), whole(w[0])
+    pairs = {name: (n, n) if isinstance(n, int) and name != "groups" else n for name, n in options.items()}
+    y = reference.conv2d(x, w, bias, **pairs)
+    np.testing.assert_array_equal(kernels.conv2d(x, w, bias, **options), y)
+    dy = whole(*y.shape, seed=1)
+    for actual, exact in zip(
+        kernels.conv2d_backward(dy, x, w, **options),
+        reference.conv2d_backward(dy, x, w, **pairs),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(actual, exact)
+
+
 def test_gelu_is_fused():
     x, w, bias = randn(2, 3, 8, 8), randn(5, 3, 3, 3), randn(5)
     exact = reference.conv2d(*as_double(x, w, bias), activation="gelu")

@@ -1,6 +1,7 @@
 """Automatic differentiation: `engine` walks the graph, `rules` has the derivative of each operation."""
 
 from .check import gradcheck
+from .drawing import draw_graph
 from .engine import (
     Function,
     backward,
@@ -12,6 +13,7 @@ from .engine import (
     sum_to_shape,
     topological_order,
 )
+from .functional import checkpoint, grad
 from .rules import (
     AddBackward,
     BCEBackward,
@@ -78,8 +80,11 @@ __all__ = [
     "TransposeBackward",
     "WhereBackward",
     "backward",
+    "checkpoint",
+    "draw_graph",
     "enable_autograd",
     "enable_grad",
+    "grad",
     "gradcheck",
     "is_grad_enabled",
     "no_grad",

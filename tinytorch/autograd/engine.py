@@ -116,7 +116,7 @@ class Function:
     saved_tensors: tuple = ()
     _versions: Sequence[int] = ()
     _layout: tuple | None = None  # shape and dtype of the result
-    _retained: weakref.ref | None = None
+    _hooks: tuple = ()  # called with the gradient of the result, which they may replace
 
     def __init__(self, *inputs: Any) -> None:
         self.next_functions = edges = []
@@ -227,7 +227,13 @@ class Function:
 
     def retain_output(self, tensor: Any) -> None:
         """Let `backward` store the gradient of this node's output in `tensor.grad`."""
-        self._retained = weakref.ref(tensor)
+        reference = weakref.ref(tensor)
+
+        def retain(grad: np.ndarray) -> None:
+            if (output := reference()) is not None:
+                accumulate(output, grad, owned=False)
+
+        self._hooks += (retain,)
 
     def _release(self) -> None:
         """Drop everything, so that activations are freed while backward is still running."""
@@ -294,7 +300,9 @@ def topological_order(root: Function) -> list[Function]:
     return order
 
 
-def backward(tensor: Any, gradient: np.ndarray, retain_graph: bool = False) -> None:
+def backward(
+    tensor: Any, gradient: np.ndarray, retain_graph: bool = False, receive: Callable | None = None
+) -> None:
     """Add the gradient of `tensor` with respect to every leaf that it depends on to that leaf's `.grad`.
 
     Parameters
@@ -305,25 +313,32 @@ def backward(tensor: Any, gradient: np.ndarray, retain_graph: bool = False) -> N
         The gradient of `tensor` itself, in its shape.
     retain_graph : bool
         Keep the saved values, so that `backward` can run through the same graph again.
+    receive : callable, optional
+        Called instead of `accumulate` with each leaf and a gradient that flows into it.
     """
+    receive = receive or accumulate
     root = tensor._grad_fn
+    hooked: dict[Any, np.ndarray] = {}  # for leaves with hooks, the sum, since hooks see it whole
     if root is None:
-        _accumulate(tensor, gradient, owned=False)
+        receive(tensor, run_hooks(tensor._hooks, gradient), False)
         return
     waiting = {root: gradient}  # for nodes that have not run yet, the sum over the paths that reached them
     owned: set[Function] = set()  # nodes whose sum is an array that nothing else refers to
     for node in topological_order(root):
         grad = waiting.pop(node)
+        if node._hooks:
+            grad = run_hooks(node._hooks, grad)
         grads = node._gradients(grad)
-        if node._retained is not None and (output := node._retained()) is not None:
-            _accumulate(output, grad, owned=False)
         for i, edge in enumerate(node.next_functions or ()):
             if edge is None:
                 continue
             g = grads[i]
             new = node.owns_gradients and g is not grad
             if not isinstance(edge, Function):
-                _accumulate(edge, g, new)
+                if edge._hooks:
+                    hooked[edge] = g if edge not in hooked else hooked[edge] + g
+                else:
+                    receive(edge, g, new)
             elif edge not in waiting:
                 waiting[edge] = g
                 if new:
@@ -333,6 +348,43 @@ def backward(tensor: Any, gradient: np.ndarray, retain_graph: bool = False) -> N
                 owned.add(edge)
         if not retain_graph:
             node._release()
+    for leaf, g in hooked.items():
+        receive(leaf, run_hooks(leaf._hooks, g), False)
+
+
+def starting_gradient(tensor: Any, gradient: Any) -> np.ndarray:
+    """What `backward` starts from: `gradient` in the shape and dtype of `tensor`; 1 for a single element."""
+    if not tensor.requires_grad:
+        raise RuntimeError(
+            "backward: this tensor does not depend on any tensor with requires_grad=True "
+            "(or it was computed under no_grad, or detached)"
+        )
+    shape, dtype = tensor._layout
+    if gradient is None:
+        if tensor.size != 1:
+            raise ValueError(
+                f"backward() without a gradient needs a scalar, but this tensor has shape {shape}. "
+                f"Reduce it first (.sum() or .mean()), or pass a gradient of shape {shape}"
+            )
+        return np.ones(shape, dtype)
+    array = np.asarray(_array(gradient), dtype=dtype)
+    if array.shape != shape:
+        raise ValueError(f"backward: the gradient has shape {array.shape}, but the tensor has {shape}")
+    return array
+
+
+def run_hooks(hooks: tuple, grad: np.ndarray) -> np.ndarray:
+    """The gradient after each hook has seen, and perhaps replaced, it."""
+    for hook in hooks:
+        changed = hook(grad)
+        if changed is not None:
+            changed = np.asarray(_array(changed), dtype=grad.dtype)
+            if changed.shape != grad.shape:
+                raise ValueError(
+                    f"a gradient hook returned shape {changed.shape} for a gradient of shape {grad.shape}"
+                )
+            grad = changed
+    return grad
 
 
 def _add(a: np.ndarray, a_owned: bool, b: np.ndarray, b_owned: bool) -> np.ndarray:
@@ -346,7 +398,8 @@ def _add(a: np.ndarray, a_owned: bool, b: np.ndarray, b_owned: bool) -> np.ndarr
     return a + b
 
 
-def _accumulate(leaf: Any, grad: np.ndarray, owned: bool) -> None:
+def accumulate(leaf: Any, grad: np.ndarray, owned: bool) -> None:
+    """Add to `leaf.grad`, which may keep `grad` itself if it is `owned`: if nothing else refers to it."""
     if grad.dtype.kind != "f":
         raise TypeError(f"only floating-point tensors can require a gradient, not {grad.dtype}")
     held = leaf.grad

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.datasets._files import read_checked
+from tinytorch.transforms import sample_bilinear
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -120,7 +121,7 @@ def augment_digits(images: Images, seed: int, max_shift: float = 1 / 16, max_ang
     y, x = grid[:, None], grid[None, :]
     source_y = np.cos(angle) * y - np.sin(angle) * x + centre + shift_y
     source_x = np.sin(angle) * y + np.cos(angle) * x + centre + shift_x
-    return _sample_bilinear(images[:, 0], source_y, source_x)[:, None]
+    return sample_bilinear(images[:, 0], source_y, source_x)[:, None]
 
 
 def _read_all() -> tuple[Images, Labels]:
@@ -152,21 +153,3 @@ def _resize(images: Images, size: int) -> Images:
     distance = np.abs(position[:, None] - np.arange(NATIVE_SIZE)[None, :])
     weights = np.maximum(0, 1 - distance).astype(np.float32)
     return weights @ images @ weights.T
-
-
-def _sample_bilinear(images: Images, y: NDArray[np.float64], x: NDArray[np.float64]) -> Images:
-    """Read images (N, S, S) at fractional positions y, x (N, S, S); outside is 0."""
-    side = images.shape[-1]
-    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))  # a frame of zeros stands for all that is outside
-    y = np.clip(y + 1, 0, side + 1 - 1e-6)
-    x = np.clip(x + 1, 0, side + 1 - 1e-6)
-    top, left = y.astype(int), x.astype(int)
-    down, right = y - top, x - left
-    image = np.arange(len(images))[:, None, None]
-    sampled = (
-        framed[image, top, left] * (1 - down) * (1 - right)
-        + framed[image, top, left + 1] * (1 - down) * right
-        + framed[image, top + 1, left] * down * (1 - right)
-        + framed[image, top + 1, left + 1] * down * right
-    )
-    return sampled.astype(np.float32)
