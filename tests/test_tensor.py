@@ -379,3 +379,24 @@ class TestErrorsTeach:
 def test_joined_whole_numbers_follow_floats():
     joined = concatenate([Tensor(np.array([1, 2])), Tensor([0.5])])
     assert joined.dtype == np.float32 and joined.data.tolist() == [1, 2, 0.5]
+
+
+def test_contiguous_copies_only_what_is_out_of_order():
+    x = Tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    assert x.contiguous() is x
+    y = x.T.contiguous()
+    assert y.data.flags.c_contiguous and np.array_equal(y.data, x.data.T)
+    (y * Tensor(np.arange(6.0).reshape(3, 2))).sum().backward()
+    assert np.array_equal(x.grad, np.arange(6.0).reshape(3, 2).T)
+
+
+def test_large_results_are_what_small_ones_are():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 40_000), dtype=np.float32)
+    for x, y in (
+        (Tensor(a), Tensor(b)),
+        (Tensor(a), Tensor(b[:1])),
+        (Tensor(a, dtype=np.float64), Tensor(b)),
+    ):
+        for found, expected in ((x + y, x.data + y.data), (x - y, x.data - y.data), (x * y, x.data * y.data)):
+            assert found.dtype == expected.dtype and np.array_equal(found.data, expected)

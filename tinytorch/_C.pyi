@@ -36,6 +36,9 @@ def as_float32(x: Array, /) -> F32:
     """x itself when it is float32, C-contiguous and aligned, otherwise such a copy.
     bool, integer and float dtypes convert; everything else is a TypeError."""
 
+def empty(shape: int | tuple[int, ...], /) -> F32:
+    """An uninitialised float32 array; a large one reuses the memory of earlier results."""
+
 def level() -> str:
     """The CPU level in use."""
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from . import kernels
+
+# Elements from which on a result is worth the memory of an earlier one: see kernels.empty.
+LARGE = 16 * 1024
 
 
 def to_array(data: Any, requires_grad: bool, dtype: Any) -> np.ndarray:
@@ -34,6 +40,27 @@ def as_float(array: np.ndarray) -> np.ndarray:
 def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a / b, where integers give float32."""
     return np.true_divide(as_float(a), as_float(b))
+
+
+def reusing(ufunc: Callable) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """`ufunc` of two arrays, with the result of two large ones in the memory of an earlier result."""
+
+    def compute(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        if a.size < LARGE or a.shape != b.shape or not (a.dtype == b.dtype == np.float32):
+            return ufunc(a, b)
+        return ufunc(a, b, kernels.empty(a.shape))
+
+    return compute
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """The array itself if its elements lie in C's order, else a copy in which they do."""
+    if array.flags.c_contiguous:
+        return array
+    float32 = array.dtype == np.float32
+    copy = kernels.empty(array.shape) if float32 else np.empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def whole_numbers(values: Any, what: str) -> np.ndarray:

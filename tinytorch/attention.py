@@ -240,8 +240,11 @@ def packed_weights(model: Module) -> Iterator[None]:
 
 
 def _swap_axes_1_2(x: Any) -> Any:
-    """Swap heads and time, of a Tensor or an array: their `transpose` methods differ."""
-    return x.swapaxes(1, 2) if isinstance(x, np.ndarray) else x.transpose(1, 2)
+    """Swap heads and time, of a Tensor or an array: their `transpose` methods differ.
+
+    A Tensor is brought into the new order at once, as the kernels read it forward and backward.
+    """
+    return x.swapaxes(1, 2) if isinstance(x, np.ndarray) else x.transpose(1, 2).contiguous()
 
 
 def _with_head_axis(mask: Any) -> Any:

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from . import kernels
-from ._arrays import align_shapes, as_float, broadcast_error, divide, index_arrays, to_array
+from ._arrays import (
+    align_shapes,
+    as_float,
+    broadcast_error,
+    contiguous,
+    divide,
+    index_arrays,
+    reusing,
+    to_array,
+)
 from ._interop import apply_ufunc, describe_html
 from .autograd import engine, rules
 from .autograd.engine import is_grad_enabled, record
@@ -21,6 +30,8 @@ KB_TO_BYTES = 1024
 MB_TO_BYTES = 1024 * 1024
 
 Axis = int | tuple[int, ...] | None
+
+_add, _subtract, _multiply = reusing(np.add), reusing(np.subtract), reusing(np.multiply)
 
 
 class Tensor:
@@ -128,6 +139,14 @@ class Tensor:
 
     clone = copy
 
+    def contiguous(self) -> Tensor:
+        """This tensor if its elements lie in memory in the order of its axes, else such a copy of it.
+
+        Worth it before a transposed tensor is read several times: each kernel would copy it again.
+        """
+        data = contiguous(self._data)
+        return self if data is self._data else record(data, rules.ReshapeBackward, self)
+
     def astype(self, dtype: Any) -> Tensor:
         """Convert; between floating-point types gradients flow, to integers and booleans they can't."""
         data = self._data.astype(dtype)
@@ -233,22 +252,22 @@ class Tensor:
     # --- arithmetic -------------------------------------------------------------------------------
 
     def __add__(self, other: Any) -> Tensor:
-        return _binary("+", np.add, rules.AddBackward, self, other)
+        return _binary("+", _add, rules.AddBackward, self, other)
 
     def __radd__(self, other: Any) -> Tensor:
-        return _binary("+", np.add, rules.AddBackward, other, self)
+        return _binary("+", _add, rules.AddBackward, other, self)
 
     def __sub__(self, other: Any) -> Tensor:
-        return _binary("-", np.subtract, rules.SubBackward, self, other)
+        return _binary("-", _subtract, rules.SubBackward, self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
-        return _binary("-", np.subtract, rules.SubBackward, other, self)
+        return _binary("-", _subtract, rules.SubBackward, other, self)
 
     def __mul__(self, other: Any) -> Tensor:
-        return _binary("*", np.multiply, rules.MulBackward, self, other)
+        return _binary("*", _multiply, rules.MulBackward, self, other)
 
     def __rmul__(self, other: Any) -> Tensor:
-        return _binary("*", np.multiply, rules.MulBackward, other, self)
+        return _binary("*", _multiply, rules.MulBackward, other, self)
 
     def __truediv__(self, other: Any) -> Tensor:
         return _binary("/", divide, rules.DivBackward, self, other)

@@ -132,11 +132,6 @@ int tt_expect_like(const tt_args *args, const char *name, PyArrayObject *x, PyAr
     return tt_expect_shape(args, name, x, PyArray_NDIM(other), dims);
 }
 
-PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type)
-{
-    return (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)dims, type);
-}
-
 PyArrayObject *tt_new_like(PyArrayObject *x)
 {
     return tt_new_array(PyArray_NDIM(x), PyArray_DIMS(x), PyArray_TYPE(x));

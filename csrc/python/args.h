@@ -45,7 +45,7 @@ int tt_expect_size(const tt_args *args, const char *name, const char *what, size
 /* Whether x has the shape of another array. */
 int tt_expect_like(const tt_args *args, const char *name, PyArrayObject *x, PyArrayObject *other);
 
-/* A fresh, uninitialised C-contiguous array. */
+/* An uninitialised C-contiguous array; a large one reuses memory (memory.c). */
 PyArrayObject *tt_new_array(int ndim, const npy_intp *dims, int type);
 /* One of the shape and type of x. */
 PyArrayObject *tt_new_like(PyArrayObject *x);
@@ -78,6 +78,7 @@ void tt_raise(const char *function, tt_status status);
 #define TT_FASTCALL(function) {#function, (PyCFunction)(void (*)(void))function, METH_FASTCALL, NULL}
 
 /* Every family adds its functions and types to the module. */
+int tt_register_memory(PyObject *module);
 int tt_register_runtime(PyObject *module);
 int tt_register_matmul(PyObject *module);
 int tt_register_conv(PyObject *module);

@@ -5,9 +5,10 @@
 #include <stdlib.h>
 
 static int (*const families[])(PyObject *) = {
-    tt_register_runtime, tt_register_matmul,  tt_register_conv,      tt_register_pool,     tt_register_activation,
-    tt_register_softmax, tt_register_norm,    tt_register_loss,      tt_register_optimizer, tt_register_quantize,
-    tt_register_int8,    tt_register_int4,    tt_register_sparse,    tt_register_attention, tt_register_lessons,
+    tt_register_memory,    tt_register_runtime, tt_register_matmul, tt_register_conv,   tt_register_pool,
+    tt_register_activation, tt_register_softmax, tt_register_norm,   tt_register_loss,   tt_register_optimizer,
+    tt_register_quantize,  tt_register_int8,    tt_register_int4,   tt_register_sparse, tt_register_attention,
+    tt_register_lessons,
 };
 
 static int choose_level(void)

@@ -11,11 +11,13 @@ static PyObject *as_float32(PyObject *module, PyObject *value)
     PyArrayObject *array = (PyArrayObject *)PyArray_FROM_O(value);
     if (!array) return NULL;
     PyObject *result = NULL;
-    if (PyArray_ISBOOL(array) || PyArray_ISINTEGER(array) || PyArray_ISFLOAT(array))
-        result = PyArray_FROM_OTF((PyObject *)array, NPY_FLOAT32, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_FORCECAST);
-    else
+    if (PyArray_ISBOOL(array) || PyArray_ISINTEGER(array) || PyArray_ISFLOAT(array)) {
+        result = (PyObject *)tt_new_array(PyArray_NDIM(array), PyArray_DIMS(array), NPY_FLOAT32);
+        if (result && PyArray_CopyInto((PyArrayObject *)result, array) < 0) Py_CLEAR(result);
+    } else {
         PyErr_Format(PyExc_TypeError, "the kernels compute in float32: an array of dtype %S has no real numbers",
                      (PyObject *)PyArray_DESCR(array));
+    }
     Py_DECREF(array);
     return result;
 }

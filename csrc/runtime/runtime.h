@@ -20,9 +20,10 @@ void tt_parallel_for(int workers, size_t count, tt_task *task, void *context);
 /* How many workers are worth waking for so many floating-point operations. */
 int tt_workers_for(double operations);
 
-/* scratch.c: 64-byte aligned memory that is kept and reused; NULL when there is none. */
+/* scratch.c: 64-byte aligned memory that is kept and reused; NULL when there is none. Its size may be rounded up. */
 void *tt_scratch_acquire(size_t bytes);
 void tt_scratch_release(void *memory);
+size_t tt_scratch_bytes(void *memory);
 
 static inline size_t tt_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t tt_max(size_t a, size_t b) { return a > b ? a : b; }

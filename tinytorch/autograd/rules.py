@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch import kernels
+from tinytorch._arrays import contiguous
 
 from .engine import Function, sum_to_shape
 
@@ -122,9 +123,12 @@ class MatmulBackward(Function):
         need_a, need_b = self.needs_input_grad
         if a.ndim == 1 or b.ndim == 1:
             return self._backward_vectors(grad, a, b)
-        da = kernels.matmul(grad, b, transpose_b=True) if need_a else None
+        shape = a.shape
         if b.ndim == 2:  # one product over all rows, where a batch of products would have to be summed
             a, grad = _rows(a), _rows(grad)
+        da = kernels.matmul(grad, b, transpose_b=True) if need_a else None
+        if da is not None and b.ndim == 2:
+            da = da.reshape(shape)
         return da, kernels.matmul(a, grad, transpose_a=True) if need_b else None
 
     @staticmethod
@@ -152,7 +156,7 @@ class LinearBackward(Function):
         x, w = self.saved_tensors[:2]
         need_x, need_w, *need_bias = self.needs_input_grad
         rows = _rows(grad)
-        dx = kernels.matmul(grad, w.data, transpose_b=True) if need_x else None
+        dx = kernels.matmul(rows, w.data, transpose_b=True).reshape(x.shape) if need_x else None
         dw = kernels.matmul(_rows(x.data), rows, transpose_a=True) if need_w else None
         return dx, dw, *(rows.sum(axis=0) for _ in need_bias)
 
@@ -161,7 +165,7 @@ def _rows(array: np.ndarray) -> np.ndarray:
     """(…, n) as (rows, n); reshape(-1, n) would fail for empty arrays."""
     if array.ndim == 2:
         return array
-    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+    return contiguous(array).reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
 # --------------------------------------------------------------------------------------------------
@@ -178,7 +182,7 @@ class ReshapeBackward(Function):
         super().__init__(t)
 
     def backward(self, grad: np.ndarray) -> np.ndarray:
-        return grad.reshape(self.input_shape())
+        return contiguous(grad).reshape(self.input_shape())
 
 
 class ExpandBackward(Function):

@@ -42,7 +42,7 @@ from .pool import (
     max_pool2d_with_places,
 )
 from .quantize import dequantize, quantize
-from .runtime import cpu_info, get_num_threads, run_fma, run_read, set_num_threads
+from .runtime import cpu_info, empty, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .sparse import SparseMatrix, sparse_conv2d, sparse_linear, sparse_matmul
 
@@ -70,6 +70,7 @@ __all__ = [
     "cross_entropy_backward",
     "decode_blocks",
     "dequantize",
+    "empty",
     "gelu",
     "gelu_backward",
     "get_num_threads",

@@ -10,7 +10,17 @@ import numpy as np
 from ._checks import as_int
 from ._registry import _C
 
-__all__ = ["cpu_info", "get_num_threads", "run_fma", "run_read", "set_num_threads"]
+__all__ = ["cpu_info", "empty", "get_num_threads", "run_fma", "run_read", "set_num_threads"]
+
+
+def empty(shape: int | tuple[int, ...]) -> np.ndarray:
+    """An uninitialised float32 array, to be some other function's ``out``.
+
+    A large one is made of memory that earlier results of the kernels left behind: fresh memory costs a page
+    fault for every 4 KB when it is first written, which can take longer than computing what is written. Up
+    to 256 MB wait for reuse.
+    """
+    return _C.empty(shape)
 
 
 def cpu_info() -> dict[str, Any]:
