@@ -44,10 +44,10 @@ typedef struct {
 enum { ROWS = 4, VECTORS = 2, WIDE = 8 };
 
 /* Rows i and following, from column j on. `rows` and `vectors` are constants wherever this is called. The last
- * vectors of a row move back to end where it ends: some pixels are computed twice, but none needs a mask. Only the
- * vector of a row that is shorter has one. */
-TT_INLINE void correlate_block(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i, size_t j,
-                               float *y)
+ * vectors of a row move back to end where it ends: some pixels are computed twice, but none needs a mask. Only
+ * a row shorter than a vector has one. */
+TT_INLINE void correlate_block(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i,
+                               size_t j, float *y)
 {
     const float *image = c->image + i * c->row_stride;
     const size_t *offsets = c->offsets;
@@ -66,14 +66,16 @@ TT_INLINE void correlate_block(const size_t rows, const size_t vectors, const tt
         TT_UNROLL for (size_t r = 0; r < rows; r++)
             TT_UNROLL for (size_t v = 0; v < vectors; v++) {
                 const float *pixels = from + r * row_stride + at[v];
-                sum[r][v] = vf_fma(weight, vectors > 1 ? vf_load(pixels) : vf_load_up_to(pixels, n), sum[r][v]);
+                vf x = vectors > 1 ? vf_load(pixels) : vf_load_up_to(pixels, n);
+                sum[r][v] = vf_fma(weight, x, sum[r][v]);
             }
     }
     TT_UNROLL for (size_t r = 0; r < rows; r++)
         TT_UNROLL for (size_t v = 0; v < vectors; v++) vf_store_up_to(y + r * n + at[v], sum[r][v], n);
 }
 
-TT_INLINE void correlate_rows(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i, float *y)
+TT_INLINE void correlate_rows(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i,
+                              float *y)
 {
     if (c->n <= VF_N) correlate_block(rows, 1, c, i, 0, y);
     else

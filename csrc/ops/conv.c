@@ -3,9 +3,9 @@
  * No patch exists: the tile reads each pixel in the image, by two tables of offsets (ops/patches.h). It leaves
  * the outputs of a pixel side by side, which is turned to y's order while it is in the cache.
  *
- * A group with few outputs (one where depthwise, three for the gradient of an RGB image) would leave most lanes
- * of the tile empty. There neighbouring pixels are lanes: a band of rows of each output is summed over a few
- * channels at a time. */
+ * A group with few outputs (one where depthwise, three for the gradient of an RGB image) would leave most
+ * lanes of the tile empty. There neighbouring pixels are lanes: a band of rows of each output is summed over
+ * a few channels at a time. */
 #include "ops/conv.h"
 
 #include <stdatomic.h>

@@ -87,13 +87,14 @@ static void take_back_row(const tt_patches *patches, const float *row, float *x)
     }
 }
 
-void tt_patches_lay_out_rows(const tt_patches *patches, size_t channels, size_t first, size_t rows, const float *x,
-                             float *image)
+void tt_patches_lay_out_rows(const tt_patches *patches, size_t channels, size_t first, size_t rows,
+                             const float *x, float *image)
 {
     const tt_conv2d_shape *shape = patches->shape;
     size_t columns = patches->columns, begin = tt_max(first, shape->pad_h);
     size_t end = tt_min(first + rows, shape->pad_h + shape->height);
-    for (size_t c = 0; c < channels; c++, image += patches->rows * columns, x += shape->height * shape->width) {
+    size_t floats = shape->height * shape->width;
+    for (size_t c = 0; c < channels; c++, image += patches->rows * columns, x += floats) {
         memset(image + first * columns, 0, rows * columns * sizeof *image);
         for (size_t i = begin; i < end; i++)
             lay_out_row(patches, x + (i - shape->pad_h) * shape->width, image + i * columns);

@@ -17,7 +17,8 @@ static size_t y_size(const tt_conv2d_shape *s) { return s->batch * s->outputs * 
 /* Every product of one pixel of y, number p, and what it gives to each result. */
 static void add_window(const tt_conv2d_shape *s, size_t b, size_t o, size_t i, size_t j, size_t p, arrays *a)
 {
-    size_t channels = s->channels / s->groups, first = b * s->channels + o / (s->outputs / s->groups) * channels;
+    size_t channels = s->channels / s->groups, group = o / (s->outputs / s->groups);
+    size_t first = b * s->channels + group * channels;
     a->y[p] += a->bias[o];
     a->db[o] += a->dy[p];
     for (size_t t = 0; t < taps_of(s); t++) {
@@ -102,7 +103,7 @@ static const size_t shapes[][14] = {
     {1, 4, 9, 37, 4, 4, 2, 5, 2, 3, 1, 2, 3, 1},
     {1, 2, 6, 5, 2, 2, 1, 1, 1, 1, 0, 0, 1, 1},
     {1, 1, 1, 300, 1, 1, 1, 9, 1, 1, 0, 4, 1, 1},
-    {1, 3, 40, 500, 3, 1, 3, 3, 1, 1, 1, 1, 1, 1}, /* few outputs: several bands, several parts of the channels */
+    {1, 3, 40, 500, 3, 1, 3, 3, 1, 1, 1, 1, 1, 1}, /* few outputs: several bands, the channels in parts */
     {2, 6, 90, 130, 6, 2, 3, 1, 2, 1, 1, 0, 2, 1},
     {0, 2, 4, 4, 2, 1, 2, 2, 1, 1, 0, 0, 1, 1}, /* nothing to sum, or to sum over */
     {1, 0, 4, 4, 2, 1, 2, 2, 1, 1, 0, 0, 1, 1},
