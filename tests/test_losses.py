@@ -13,7 +13,7 @@ from tinytorch.losses import (
     MSELoss,
     log_softmax,
 )
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import Tensor, from_numpy
 
 rng = np.random.default_rng(0)
 LOGITS = rng.normal(0, 2, (5, 4))
@@ -175,6 +175,13 @@ class TestCrossEntropy:
     def test_wrong_targets(self, target, message):
         with pytest.raises(ValueError, match=message):
             CrossEntropyLoss()(Tensor(LOGITS), Tensor(np.asarray(target)))
+
+    def test_labels_may_lie_anywhere_in_memory(self):
+        memory = np.zeros(LABELS.size * 8 + 1, np.uint8)
+        labels = memory[1:].view(np.int64)
+        labels[:] = LABELS
+        loss, logits = CrossEntropyLoss(), Tensor(LOGITS)
+        assert loss(logits, from_numpy(labels)).item() == loss(logits, LABELS).item()
 
     def test_wrong_logits(self):
         with pytest.raises(ValueError, match="reshape logits"):

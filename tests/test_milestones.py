@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from tinytorch import cli, milestones
@@ -23,6 +24,26 @@ def test_reaches_its_target(year, tmp_path):
     assert outcome.reached, outcome.findings
     assert outcome.findings and "curve" in outcome.pictures
     assert [path.read_bytes()[:4] for path in outcome.written] == [b"\x89PNG"] * len(outcome.pictures)
+
+
+class TestPhotographs:
+    def test_without_the_files_it_says_how_to_get_them(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("TINYTORCH_DATA", str(tmp_path))
+        with pytest.raises(milestones.Unavailable, match=r"cifar-10-binary\.tar\.gz"):
+            milestones.load(2012).run()
+
+    def test_runs_on_files_of_that_form(self, tmp_path, monkeypatch):
+        deep_cnn = milestones.load(2012)
+        records = np.random.default_rng(0).integers(0, 10, (40, 3073), dtype=np.uint8)
+        folder = tmp_path / "cifar-10-batches-bin"
+        folder.mkdir()
+        for name in [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]:
+            records.tofile(folder / name)
+        monkeypatch.setattr(deep_cnn, "IMAGES", 64)
+        monkeypatch.setattr(deep_cnn, "BATCH", 16)
+        outcome = deep_cnn.run(folder=str(tmp_path), verify=False)
+        assert 0 <= outcome.accuracy <= 100 and set(outcome.pictures) == {"curve", "filters", "answers"}
+        assert outcome.findings == ["40 held-out photographs, 2 epochs over 64 others."]
 
 
 def test_one_layer_cannot_learn_xor(tmp_path):

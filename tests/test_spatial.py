@@ -13,7 +13,16 @@ from tinytorch.autograd import gradcheck
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import Adam
-from tinytorch.spatial import AvgPool2d, BatchNorm2d, Conv2d, Conv2dBackward, MaxPool2d, SimpleCNN, conv2d
+from tinytorch.spatial import (
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Conv2dBackward,
+    MaxPool2d,
+    SimpleCNN,
+    conv2d,
+)
 from tinytorch.tensor import Tensor
 
 
@@ -319,3 +328,30 @@ class TestNetworks:
             loss_fn(model(Tensor(x)), labels).backward()
             optimizer.step()
         assert (model(Tensor(x)).data.argmax(axis=1) == labels).mean() > 0.95
+
+
+class TestBatchNorm1d:
+    @pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5)])
+    def test_is_the_two_dimensional_one(self, shape):
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=shape).astype(np.float32)
+        one, two = BatchNorm1d(3), BatchNorm2d(3)
+        flat, images = (
+            Tensor(x, requires_grad=True),
+            Tensor(x.reshape(shape[0], 3, -1, 1), requires_grad=True),
+        )
+        weights = rng.normal(size=shape).astype(np.float32)
+        for _ in range(2):
+            y, expected = one(flat), two(images)
+            np.testing.assert_array_equal(y.data.reshape(expected.shape), expected.data)
+        y.backward(weights)
+        expected.backward(weights.reshape(expected.shape))
+        np.testing.assert_array_equal(flat.grad.reshape(expected.shape), images.grad)
+        np.testing.assert_array_equal(one.running_var, two.running_var)
+        one.eval(), two.eval()
+        np.testing.assert_array_equal(one(flat).data.reshape(expected.shape), two(images).data)
+
+    @pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 3, 4, 5)])
+    def test_other_shapes(self, shape):
+        with pytest.raises(ValueError, match=r"BatchNorm1d: expected \(N, 3\) or \(N, 3, L\), got"):
+            BatchNorm1d(3)(Tensor(np.zeros(shape)))

@@ -176,7 +176,8 @@ def _doctor(options: argparse.Namespace) -> int:
 
     checks = environment.check()
     if options.json:
-        print(json.dumps({**environment.describe(), "ok": all(check.ok for check in checks)}, indent=1))
+        found = {"checks": [vars(check) for check in checks], "ok": all(check.ok for check in checks)}
+        print(json.dumps({**environment.describe(), **found}, indent=1))
     else:
         width = max(len(check.name) for check in checks)
         for check in checks:

@@ -81,6 +81,9 @@ def check() -> list[Check]:
         Check("threads", str(about["threads"])),
         Check("C compiler", about["compiler"] or "none", about["compiler"] is not None, install_command()),
     ]
+    peak, read = timing.measure_peak(), timing.measure_bandwidth()
+    checks.append(Check("peak, 1 thread", f"{peak} (measured)"))
+    checks.append(Check("memory read, 1 thread", f"{read} (measured)"))
     for name, present in about["packages"].items():
         checks.append(Check(name, "installed" if present else "missing", present, f"pip install {name}"))
     return checks

@@ -33,6 +33,7 @@ __all__ = [
     "AdaptiveMaxPool2d",
     "AvgPool2d",
     "AvgPool2dBackward",
+    "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm2dBackward",
     "Conv2d",
@@ -353,6 +354,18 @@ class BatchNorm2d(Module):
         text = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
         text += "" if self.affine else ", affine=False"
         return text + ("" if self.track_running_stats else ", track_running_stats=False")
+
+
+class BatchNorm1d(BatchNorm2d):
+    """`BatchNorm2d` for features (N, C) or sequences (N, C, L); its parameters are the same."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, num_features) or (N, num_features, L) → the same shape"""
+        if x.ndim not in (2, 3) or x.shape[1] != self.num_features:
+            wanted = f"(N, {self.num_features}) or (N, {self.num_features}, L)"
+            raise ValueError(f"BatchNorm1d: expected {wanted}, got {x.shape}")
+        length = x.shape[2] if x.ndim == 3 else 1
+        return super().forward(x.reshape(*x.shape[:2], length, 1)).reshape(x.shape)
 
 
 class SimpleCNN(Module):

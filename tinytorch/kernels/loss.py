@@ -31,7 +31,7 @@ def _checked(
         kernel, "logits and targets must have the same number of rows",
         ("logits", logits.shape, 0), ("targets", targets.shape, 0), "one target for each row",
     )  # fmt: skip
-    targets = np.asarray(targets, np.int64, order="C")
+    targets = np.require(targets, np.int64, ["C", "A"])
     ignore_index = as_int(kernel, "ignore_index", ignore_index, -(2**63), 2**63 - 1)
     wrong = ((targets < 0) | (targets >= logits.shape[1])) & (targets != ignore_index)
     if wrong.any():
