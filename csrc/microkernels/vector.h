@@ -84,6 +84,8 @@ typedef struct {
                         float *places);
     void (*narrow_places)(const float *places, size_t n, uint16_t *narrow);
     void (*widen_places)(const uint16_t *narrow, size_t n, float *places);
+    /* Whether all are of a window of rows x columns in an x of so many columns. */
+    int (*places_fit)(const uint16_t *narrow, size_t n, size_t width, size_t rows, size_t columns);
     /* dx[first + places[j] + j * stride] += dy[j], but nothing from `size` on; `first` may be negative, modulo 2^N. */
     void (*scatter)(const float *dy, const float *places, size_t stride, size_t n, size_t first, size_t size,
                     float *dx);

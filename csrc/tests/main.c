@@ -30,6 +30,7 @@ static void test_level(const char *level)
         test_quantized();
         test_sparse();
         test_attention();
+        test_pool();
     }
     printf("%s: passed\n", level);
 }

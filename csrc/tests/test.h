@@ -27,6 +27,7 @@ void test_lessons(void);
 void test_quantized(void);
 void test_sparse(void);
 void test_attention(void);
+void test_pool(void);
 
 /* Called once for every CPU level. */
 void test_maths(void);
