@@ -39,8 +39,9 @@ typedef struct {
     /* panel[d * width + target + i] = image[offsets[d] + source + i] for d < kc and each i < length of a run */
     void (*copy_runs)(const float *image, const size_t *offsets, size_t kc, const tt_run *runs, size_t run_count,
                       size_t width, float *panel);
-    /* y[j] = sum over t of w[t] * image[offsets[t] + j] */
-    void (*correlate)(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y);
+    /* y[i][j] = start + sum over t of w[t] * image[offsets[t] + i * row_stride + j], for (rows, n) */
+    void (*correlate)(const float *image, size_t row_stride, const size_t *offsets, const float *w, size_t taps,
+                      float start, size_t rows, size_t n, float *y);
     /* dw[t] += sum over (rows, n) of dy[i][j] * image[offsets[t] + i * row_stride + j] */
     void (*correlate_backward)(const float *dy, size_t rows, size_t n, const float *image, size_t row_stride,
                                const size_t *offsets, size_t taps, float *dw);

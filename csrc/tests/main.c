@@ -25,6 +25,7 @@ static void test_level(const char *level)
     for (int threads = 1; threads <= 3; threads++) {
         tt_set_num_threads(threads);
         test_matmul();
+        test_conv();
         test_lessons();
         test_quantized();
         test_sparse();
