@@ -13,7 +13,7 @@ from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
 from .attention import MultiHeadAttention, scaled_dot_product_attention
 from .autograd import enable_autograd, no_grad
 from .dataloader import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset
-from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding
+from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding, RotaryEmbedding
 from .joining import concatenate, split, stack, where
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
 from .losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
@@ -86,6 +86,7 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "ReLU",
+    "RotaryEmbedding",
     "SaveCheckpoint",
     "Sequential",
     "Sigmoid",
