@@ -29,11 +29,11 @@ check-clang:
 
 # Allocations that cannot succeed are among the tests, so the sanitizers must let them fail.
 check-asan:
-	$(C_TESTS) build/tests-asan --cc gcc --flags='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all'
+	$(C_TESTS) build/tests-asan --cc gcc --flags='-O1 -g -fno-var-tracking -fsanitize=address,undefined -fno-sanitize-recover=all'
 	ASAN_OPTIONS=allocator_may_return_null=1 build/tests-asan
 
 check-tsan:
-	$(C_TESTS) build/tests-tsan --cc gcc --flags='-O1 -g -fsanitize=thread'
+	$(C_TESTS) build/tests-tsan --cc gcc --flags='-O1 -g -fno-var-tracking -fsanitize=thread'
 	TSAN_OPTIONS=allocator_may_return_null=1:die_after_fork=0 build/tests-tsan
 
 # Windows: compiled and linked, with its own threads; there is nothing here to run it.
@@ -61,7 +61,7 @@ check-avx512: tests-x86
 # The interpreter itself leaks a little on exit, so leaks are left to check-asan.
 check-python-asan: $(VENV)/test-extra
 	rm -rf build/asan
-	TINYTORCH_CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
+	TINYTORCH_CFLAGS='-O1 -g -fno-var-tracking -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
 	    LDFLAGS=-fsanitize=address,undefined $(BIN)/python setup.py -q build --build-base build/asan
 	PYTHONPATH=$$(echo build/asan/lib.*) PYTHONMALLOC=malloc \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \

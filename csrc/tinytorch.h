@@ -180,7 +180,8 @@ tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float 
 int tt_pool2d_has_places(const tt_pool2d_shape *shape); /* whether 16 bits hold them */
 /* The same for integers; height and width must not be 0. */
 tt_status tt_max_pool2d_int8(const tt_pool2d_shape *shape, const uint8_t *x, int is_signed, uint8_t *y);
-/* From places, or where these are NULL from x. TT_BAD_VALUE when a window of x spans more than 2^24 floats. */
+/* From places, or where these are NULL from x. TT_BAD_VALUE when a window of x spans more than 2^24 floats, or a place
+ * lies outside its window. */
 tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x,
                                      const uint16_t *places, float *dx);
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,11 @@ def to_array(data: Any, requires_grad: bool, dtype: Any) -> np.ndarray:
     if requires_grad and array.dtype.kind != "f":
         raise TypeError(f"Tensor: only floating-point tensors can require a gradient, not {array.dtype}")
     return array
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is one real number, of Python's or NumPy's."""
+    return type(value) is float or isinstance(value, Real)  # the abstract class answers slowly
 
 
 def as_float(array: np.ndarray) -> np.ndarray:
@@ -88,10 +94,10 @@ def index_arrays(key: Any) -> Any:
     return np.asarray(key) if isinstance(key, list) else key
 
 
-def broadcast_error(operation: str, a: tuple[int, ...], b: tuple[int, ...]) -> ValueError:
-    """The error for two shapes that don't broadcast."""
+def broadcast_error(operation: str, *shapes: tuple[int, ...]) -> ValueError:
+    """The error for shapes that don't broadcast."""
     return ValueError(
-        f"{operation}: these shapes do not broadcast:\n{align_shapes(a, b)}\n"
+        f"{operation}: these shapes do not broadcast:\n{align_shapes(*shapes)}\n"
         "Axes are compared from the last; sizes must be equal, or one of them 1. "
         "Insert an axis with unsqueeze, or reshape one side."
     )

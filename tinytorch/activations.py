@@ -9,7 +9,7 @@ from ._arrays import as_float
 from .autograd import rules
 from .autograd.engine import record
 from .module import Module
-from .tensor import Tensor
+from .tensor import Tensor, array_of
 
 __all__ = [
     "ELU",
@@ -37,19 +37,20 @@ TOLERANCE = 1e-10
 
 def relu(x: Tensor) -> Tensor:
     """max(x, 0)"""
-    y = kernels.relu(x.data)
+    y = kernels.relu(array_of("relu", x))
     return record(y, rules.ReLUBackward, x, y)
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), without overflow for large |x|"""
-    y = kernels.sigmoid(x.data)
+    y = kernels.sigmoid(array_of("sigmoid", x))
     return record(y, rules.SigmoidBackward, x, y)
 
 
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent."""
-    return x.tanh()
+    y = kernels.tanh(array_of("tanh", x))
+    return record(y, rules.TanhBackward, x, y)
 
 
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
@@ -61,12 +62,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     approximate : {"none", "tanh", "sigmoid"}
         "none" is exact (erf); "tanh" is GPT-2's; "sigmoid" is x·σ(1.702x).
     """
-    return record(kernels.gelu(x.data, approximate=approximate), rules.GELUBackward, x, approximate)
+    y = kernels.gelu(array_of("gelu", x), approximate=approximate)
+    return record(y, rules.GELUBackward, x, approximate)
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     """x where it is positive, else negative_slope·x (Maas, Hannun and Ng 2013)."""
-    array = as_float(x.data)
+    array = as_float(array_of("leaky_relu", x))
     slope, one = array.dtype.type(negative_slope), array.dtype.type(1)
     y = np.where(array > 0, array, slope * array)
     return record(y, rules.ElementwiseBackward, x, lambda x: np.where(x > 0, one, slope), x)
@@ -74,7 +76,7 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where it is positive, else alpha·(exp(x) - 1) (Clevert, Unterthiner and Hochreiter 2016)."""
-    array = as_float(x.data)
+    array = as_float(array_of("elu", x))
     scale, one = array.dtype.type(alpha), array.dtype.type(1)
     y = np.where(array > 0, array, scale * np.expm1(np.minimum(array, 0)))
 
@@ -86,20 +88,20 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Hendrycks and Gimpel 2016; Ramachandran, Zoph and Le 2017)."""
-    share = kernels.sigmoid(x.data)
+    share = kernels.sigmoid(array_of("silu", x))
     y = as_float(x.data) * share
     return record(y, rules.ElementwiseBackward, x, lambda x: share * (1 + x * (1 - share)), x)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
     """exp(x) / Σ exp(x) along `dim`."""
-    y = kernels.softmax(x.data, axis=dim)
+    y = kernels.softmax(array_of("softmax", x), axis=dim)
     return record(y, rules.SoftmaxBackward, x, y, dim)
 
 
 def log_softmax(x: Tensor, dim: int = -1) -> Tensor:
     """log(softmax(x)) along `dim`, without underflow."""
-    y = kernels.log_softmax(x.data, axis=dim)
+    y = kernels.log_softmax(array_of("log_softmax", x), axis=dim)
     return record(y, rules.LogSoftmaxBackward, x, y, dim)
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from . import kernels
+from ._arrays import is_number
 from .autograd.engine import Function, record
 from .autograd.rules import LinearBackward
 from .module import Module, Parameter
-from .tensor import Tensor
+from .tensor import Tensor, array_of
 
 __all__ = [
     "Dropout",
@@ -42,12 +44,13 @@ def check_positive(name: str, **sizes: int) -> None:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (…, in) @ weight (in, out) + bias (out,); PyTorch keeps its weight the other way round."""
-    if x.ndim == 0 or x.shape[-1] != weight.shape[0]:
+    array = array_of("Linear", x)
+    if array.shape[-1:] != weight.shape[:1]:
         raise ValueError(
             f"Linear: the last axis of the input must have {weight.shape[0]} features, "
             f"but its shape is {x.shape}"
         )
-    y = kernels.linear(x.data, weight.data, None if bias is None else bias.data)
+    y = kernels.linear(array, weight.data, None if bias is None else bias.data)
     return record(y, LinearBackward, x, weight, bias)
 
 
@@ -89,13 +92,14 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
     keep = 1 - _check_probability(p)
     if not training or keep == 1:
         return x
+    array_of("Dropout", x)
     mask = (np.random.random(x.shape) < keep).astype(x.dtype)
     return x * Tensor._wrap(mask / keep if keep > 0 else mask)
 
 
 def _check_probability(p: float) -> float:
-    if not DROPOUT_MIN_PROB <= p <= DROPOUT_MAX_PROB:
-        raise ValueError(f"Dropout: p is a probability and must be between 0 and 1, got {p}")
+    if not is_number(p) or not DROPOUT_MIN_PROB <= p <= DROPOUT_MAX_PROB:
+        raise ValueError(f"Dropout: p is a probability and must be between 0 and 1, got {p!r}")
     return p
 
 
@@ -155,7 +159,7 @@ class LayerNorm(Module):
 
     def __init__(self, normalized_shape: int | tuple[int], eps: float = 1e-5) -> None:
         self.normalized_shape = _last_axis("LayerNorm", normalized_shape)
-        self.eps = eps
+        self.eps = _check_eps("LayerNorm", eps)
         self.gamma = Parameter(np.ones(self.normalized_shape))
         self.beta = Parameter(np.zeros(self.normalized_shape))
 
@@ -187,7 +191,7 @@ class RMSNorm(Module):
 
     def __init__(self, normalized_shape: int | tuple[int], eps: float = 1e-5) -> None:
         self.normalized_shape = _last_axis("RMSNorm", normalized_shape)
-        self.eps = eps
+        self.eps = _check_eps("RMSNorm", eps)
         self.gamma = Parameter(np.ones(self.normalized_shape))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,8 +211,14 @@ def _last_axis(name: str, shape: int | tuple[int]) -> tuple[int]:
     return sizes
 
 
+def _check_eps(name: str, eps: float) -> float:
+    if not is_number(eps) or not 0 <= eps < math.inf:
+        raise ValueError(f"{name}: eps keeps a division from that by 0, so it is at least 0, not {eps!r}")
+    return eps
+
+
 def _check_last_axis(name: str, x: Tensor, shape: tuple[int]) -> None:
-    if x.shape[-1:] != shape:
+    if array_of(name, x).shape[-1:] != shape:
         raise ValueError(
             f"{name}: the last axis of the input must have {shape[0]} elements, its shape is {x.shape}"
         )

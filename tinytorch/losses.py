@@ -13,7 +13,7 @@ from .activations import log_softmax
 from .autograd import rules
 from .autograd.engine import record
 from .module import Module
-from .tensor import Tensor, as_tensor
+from .tensor import Tensor, array_of, as_tensor
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -52,8 +52,7 @@ def huber_loss(prediction: Tensor, target: Any, delta: float = 1.0) -> Tensor:
 
     Outliers pull no harder than those at `delta`. Source: Huber 1964.
     """
-    if not 0 < delta < math.inf:
-        raise ValueError(f"HuberLoss: delta must be positive and finite, got {delta}")
+    _check_delta(delta)
     target = _same_shape("HuberLoss", prediction, target)
     size = np.abs(prediction.data - target.data)
     small = np.minimum(size, delta)
@@ -98,8 +97,8 @@ def cross_entropy(
     label_smoothing : float
         Share of the target that is spread evenly over all classes, in [0, 1).
     """
-    if not 0 <= label_smoothing < 1:
-        raise ValueError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1), got {label_smoothing}")
+    _check_smoothing(label_smoothing)
+    array_of("CrossEntropyLoss", logits)
     target = target if isinstance(target, Tensor) else as_tensor(np.asarray(target))
     if target.shape == logits.shape and len(logits.shape) == 2 and target.dtype.kind == "f":
         return _cross_entropy_of_probabilities(logits, target, label_smoothing)
@@ -144,7 +143,7 @@ class HuberLoss(Module):
     """Squares near 0, straight lines beyond `delta`; see `huber_loss`."""
 
     def __init__(self, delta: float = 1.0) -> None:
-        self.delta = delta
+        self.delta = _check_delta(delta)
 
     def forward(self, prediction: Tensor, target: Any) -> Tensor:
         return huber_loss(prediction, target, self.delta)
@@ -161,14 +160,27 @@ class CrossEntropyLoss(Module):
     """Loss for classification from logits; see `cross_entropy`."""
 
     def __init__(self, ignore_index: int = -100, label_smoothing: float = 0.0) -> None:
-        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.ignore_index, self.label_smoothing = ignore_index, _check_smoothing(label_smoothing)
 
     def forward(self, logits: Tensor, target: Any) -> Tensor:
         return cross_entropy(logits, target, self.ignore_index, self.label_smoothing)
 
 
+def _check_delta(delta: float) -> float:
+    if not 0 < delta < math.inf:
+        raise ValueError(f"HuberLoss: delta must be positive and finite, got {delta}")
+    return delta
+
+
+def _check_smoothing(share: float) -> float:
+    if not 0 <= share < 1:
+        raise ValueError(f"CrossEntropyLoss: label_smoothing must lie in [0, 1), got {share}")
+    return share
+
+
 def _same_shape(name: str, prediction: Tensor, target: Any) -> Tensor:
     """Broadcasting would compare every prediction with every target: (4, 1) with (4,) gives 16 pairs."""
+    array_of(name, prediction)
     if not isinstance(target, Tensor):
         target = Tensor(target)
     if prediction.shape != target.shape:

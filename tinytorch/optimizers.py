@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import kernels
+from ._arrays import is_number
 from .tensor import Tensor
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -158,9 +159,9 @@ class Optimizer:
                 value = group[name]
                 if isinstance(value, bool):
                     continue
-                if not 0 <= value < math.inf:
+                if not is_number(value) or not 0 <= value < math.inf:
                     raise ValueError(
-                        f"{type(self).__name__}: {name} must be finite and not negative, got {value}"
+                        f"{type(self).__name__}: {name} must be finite and not negative, got {value!r}"
                     )
                 if name in SHARES and value >= 1:
                     raise ValueError(f"{type(self).__name__}: {name} must lie in [0, 1), got {value}")
@@ -295,6 +296,8 @@ class Adam(Optimizer):
     ) -> None:
         self.m_buffers: list[Any]
         self.v_buffers: list[Any]
+        if not isinstance(betas, Sequence) or len(betas) != 2:
+            raise ValueError(f"{type(self).__name__}: betas are two, (beta1, beta2), not {betas!r}")
         beta1, beta2 = betas
         super().__init__(params, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ._arrays import is_number
+
 __all__ = ["CosineSchedule", "OneCycleSchedule", "StepSchedule", "WarmupSchedule"]
 
 
@@ -12,8 +14,9 @@ class CosineSchedule:
     """A learning rate that falls along half a cosine. Source: Loshchilov and Hutter 2017."""
 
     def __init__(self, max_lr: float = 0.1, min_lr: float = 0.01, total_epochs: int = 100) -> None:
-        if not 0 <= min_lr <= max_lr < math.inf:
-            raise ValueError(f"CosineSchedule: needs 0 ≤ min_lr ≤ max_lr, got {min_lr} and {max_lr}")
+        numbers = is_number(min_lr) and is_number(max_lr)
+        if not numbers or not 0 <= min_lr <= max_lr < math.inf:
+            raise ValueError(f"CosineSchedule: needs 0 ≤ min_lr ≤ max_lr, got {min_lr!r} and {max_lr!r}")
         _check_count("CosineSchedule: total_epochs", total_epochs)
         self.max_lr, self.min_lr, self.total_epochs = max_lr, min_lr, total_epochs
 
@@ -115,10 +118,10 @@ def _cosine(start: float, end: float, progress: float) -> float:
 
 
 def _check_rate(what: str, value: Any) -> None:
-    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_number(value) or not 0 < value < math.inf:
         raise ValueError(f"{what} must be a positive, finite number, got {value!r}")
 
 
 def _check_count(what: str, value: Any) -> None:
-    if value != int(value) or value <= 0:
+    if not is_number(value) or value != int(value) or value <= 0:
         raise ValueError(f"{what} must be positive and whole, got {value!r}")

@@ -20,10 +20,11 @@ from ._arrays import (
     to_array,
 )
 from ._interop import apply_ufunc, describe_html
+from ._mistakes import along, axis_error, in_place_error, index_error, permute_error, squeeze_error
 from .autograd import engine, rules
 from .autograd.engine import is_grad_enabled, record
 
-__all__ = ["Tensor", "as_tensor", "from_dlpack", "from_numpy", "match_dtypes"]
+__all__ = ["Tensor", "array_of", "as_tensor", "from_dlpack", "from_numpy", "match_dtypes"]
 
 BYTES_PER_FLOAT32 = 4
 KB_TO_BYTES = 1024
@@ -231,6 +232,8 @@ class Tensor:
 
     def retain_grad(self) -> None:
         """Let `backward` fill `grad` of this tensor too, although it is not a leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("retain_grad: a tensor without requires_grad=True never gets a gradient")
         if self._grad_fn is not None:
             self._grad_fn.retain_output(self)
 
@@ -293,18 +296,18 @@ class Tensor:
         return self * other
 
     def __iadd__(self, other: Any) -> Tensor:
-        return self._in_place(np.add, other, self.__add__)
+        return self._in_place("+", np.add, other, self.__add__)
 
     def __isub__(self, other: Any) -> Tensor:
-        return self._in_place(np.subtract, other, self.__sub__)
+        return self._in_place("-", np.subtract, other, self.__sub__)
 
     def __imul__(self, other: Any) -> Tensor:
-        return self._in_place(np.multiply, other, self.__mul__)
+        return self._in_place("*", np.multiply, other, self.__mul__)
 
     def __itruediv__(self, other: Any) -> Tensor:
-        return self._in_place(np.true_divide, other, self.__truediv__)
+        return self._in_place("/", np.true_divide, other, self.__truediv__)
 
-    def _in_place(self, compute: Callable, other: Any, out_of_place: Callable) -> Tensor:
+    def _in_place(self, symbol: str, compute: Callable, other: Any, out_of_place: Callable) -> Tensor:
         if is_grad_enabled() and (self.requires_grad or getattr(other, "requires_grad", False)):
             if self.requires_grad and self.is_leaf:
                 raise RuntimeError(
@@ -312,7 +315,11 @@ class Tensor:
                     "do it under no_grad(), or write x = x + … for a new tensor"
                 )
             return out_of_place(other)
-        compute(self._data, other.data if isinstance(other, Tensor) else other, out=self._data)
+        other = other.data if isinstance(other, Tensor) else other
+        try:
+            compute(self._data, other, out=self._data)
+        except (ValueError, TypeError):
+            raise in_place_error(symbol, self._data, other) from None
         self.mark_changed()
         return self
 
@@ -382,6 +389,8 @@ class Tensor:
 
     def clip(self, min: float | None = None, max: float | None = None) -> Tensor:
         """Limit each element to [min, max]; the gradient is 1 inside and 0 outside."""
+        if min is None and max is None:
+            raise ValueError("clip: give min, max, or both")
         low, high = (-np.inf if min is None else min), (np.inf if max is None else max)
         y = np.clip(self._data, min, max)
         return record(y, rules.ElementwiseBackward, self, lambda x: (x >= low) & (x <= high), self)
@@ -391,26 +400,32 @@ class Tensor:
     # --- reductions -------------------------------------------------------------------------------
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        total = np.add.reduce(self._data, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]
-        return record(total, rules.SumBackward, self, axis, keepdims)
+        return self._sum("sum", axis, keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        total = self.sum(axis, keepdims)
+        return self._mean("mean", axis, keepdims)
+
+    def _sum(self, operation: str, axis: Axis, keepdims: bool) -> Tensor:
+        total = along(operation, np.add.reduce, self._data, axis, keepdims=keepdims)
+        return record(total, rules.SumBackward, self, axis, keepdims)
+
+    def _mean(self, operation: str, axis: Axis, keepdims: bool) -> Tensor:
+        total = self._sum(operation, axis, keepdims)
         return total / (self.size // total.size if total.size else 1)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest values; elements that tie share the gradient equally."""
-        y = self._data.max(axis=axis, keepdims=keepdims)
+        y = along("max", np.maximum.reduce, self._data, axis, keepdims=keepdims)
         return record(y, rules.ExtremumBackward, self, y, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest values; elements that tie share the gradient equally."""
-        y = self._data.min(axis=axis, keepdims=keepdims)
+        y = along("min", np.minimum.reduce, self._data, axis, keepdims=keepdims)
         return record(y, rules.ExtremumBackward, self, y, axis, keepdims)
 
     def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
         """Variance with the divisor n - correction (PyTorch's default is the unbiased 1, NumPy's is 0)."""
-        centred = self - self.mean(axis, keepdims=True)
+        centred = self - self._mean("var", axis, keepdims=True)
         total = (centred * centred).sum(axis, keepdims)
         return total / np.maximum(self.size // total.size - correction if total.size else 1, 0)
 
@@ -419,10 +434,10 @@ class Tensor:
         return self.var(axis, keepdims, correction).sqrt()
 
     def argmax(self, axis: int | None = None) -> Tensor:
-        return Tensor._wrap(np.asarray(self._data.argmax(axis=axis)))
+        return Tensor._wrap(np.asarray(along("argmax", np.argmax, self._data, axis)))
 
     def argmin(self, axis: int | None = None) -> Tensor:
-        return Tensor._wrap(np.asarray(self._data.argmin(axis=axis)))
+        return Tensor._wrap(np.asarray(along("argmin", np.argmin, self._data, axis)))
 
     # --- shape ------------------------------------------------------------------------------------
 
@@ -433,6 +448,8 @@ class Tensor:
             raise ValueError("Can only specify one unknown dimension with -1")
         try:
             data = self._data.reshape(shape)
+        except TypeError:
+            raise TypeError(f"reshape: {self.shape} to {shape}: sizes must be whole numbers") from None
         except ValueError:
             total = abs(int(np.prod(shape)))
             raise ValueError(
@@ -445,18 +462,34 @@ class Tensor:
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Merge the axes from `start_dim` to `end_dim` into one."""
-        start, end = start_dim % max(self.ndim, 1), end_dim % max(self.ndim, 1)
+        rank = max(self.ndim, 1)
+        for dim in (start_dim, end_dim):
+            if error := axis_error("flatten", self.shape or (1,), dim):
+                raise error
+        start, end = start_dim % rank, end_dim % rank
+        if start > end:
+            raise ValueError(
+                f"flatten: start_dim={start_dim} lies behind end_dim={end_dim} in shape {self.shape}"
+            )
         return self.reshape(
             *self.shape[:start], int(np.prod(self.shape[start : end + 1])), *self.shape[end + 1 :]
         )
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Drop axes of size 1."""
-        return record(np.squeeze(self._data, axis), rules.ReshapeBackward, self)
+        try:
+            data = np.squeeze(self._data, axis)
+        except (ValueError, TypeError):
+            raise squeeze_error(self.shape, axis) from None
+        return record(data, rules.ReshapeBackward, self)
 
     def unsqueeze(self, axis: int) -> Tensor:
         """Insert an axis of size 1."""
-        return record(np.expand_dims(self._data, axis), rules.ReshapeBackward, self)
+        try:
+            data = np.expand_dims(self._data, axis)
+        except (ValueError, TypeError) as error:
+            raise axis_error("unsqueeze", self.shape, axis, added=1) or error from None
+        return record(data, rules.ReshapeBackward, self)
 
     def expand(self, *shape: Any) -> Tensor:
         """Repeat axes of size 1 without copying; -1 keeps an axis as it is."""
@@ -479,12 +512,21 @@ class Tensor:
             if self.ndim < 2:
                 return self.copy()
             dim0, dim1 = -2, -1
-        return record(self._data.swapaxes(dim0, dim1), rules.TransposeBackward, self, dim0, dim1)
+        try:
+            data = self._data.swapaxes(dim0, dim1)
+        except (ValueError, TypeError) as error:
+            wrong = (axis_error("transpose", self.shape, dim) for dim in (dim0, dim1))
+            raise next(filter(None, wrong), error) from None
+        return record(data, rules.TransposeBackward, self, dim0, dim1)
 
     def permute(self, *axes: Any) -> Tensor:
         """Reorder all axes."""
         axes = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-        return record(self._data.transpose(axes), rules.PermuteBackward, self, axes)
+        try:
+            data = self._data.transpose(axes)
+        except (ValueError, TypeError):
+            raise permute_error(self.shape, axes) from None
+        return record(data, rules.PermuteBackward, self, axes)
 
     @property
     def T(self) -> Tensor:
@@ -493,14 +535,24 @@ class Tensor:
 
     def __getitem__(self, key: Any) -> Tensor:
         key = index_arrays(key)
-        return record(self._data[key], rules.SliceBackward, self, key)
+        try:
+            data = self._data[key]
+        except IndexError as error:
+            raise index_error(self.shape, error) from None
+        return record(data, rules.SliceBackward, self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if is_grad_enabled() and (self.requires_grad or getattr(value, "requires_grad", False)):
             raise RuntimeError(
                 "assigning to elements would lose gradients: use where(condition, a, b), or no_grad()"
             )
-        self._data[index_arrays(key)] = value.data if isinstance(value, Tensor) else value
+        key, value = index_arrays(key), value.data if isinstance(value, Tensor) else value
+        try:
+            self._data[key] = value
+        except IndexError as error:
+            raise index_error(self.shape, error) from None
+        except ValueError as error:
+            raise ValueError(f"assigning to elements of a tensor of shape {self.shape}: {error}") from None
         self.mark_changed()
 
 
@@ -542,6 +594,13 @@ def as_tensor(value: Any, like: Tensor | None = None) -> Tensor:
     return Tensor(value)
 
 
+def array_of(operation: str, x: Any) -> np.ndarray:
+    """The array that a tensor holds; TypeError, naming the operation, for anything else."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{operation}: expected a Tensor, got {type(x).__name__}; wrap it: Tensor(x)")
+    return x._data
+
+
 def match_dtypes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Let an integer operand follow a floating-point one, as in PyTorch (NumPy would go to float64)."""
     if a.dtype.kind != b.dtype.kind:
@@ -566,8 +625,10 @@ def _binary(
         left, right = match_dtypes(left, right)
     try:
         data = compute(left._data, right._data)
-    except ValueError as error:
-        if "broadcast" not in str(error):
-            raise
-        raise broadcast_error(symbol, left.shape, right.shape) from None
+    except (ValueError, TypeError) as error:
+        if "broadcast" in str(error):
+            raise broadcast_error(symbol, left.shape, right.shape) from None
+        raise type(error)(
+            f"{symbol} of {left.dtype} and {right.dtype}: {error} Try x.astype('float32')."
+        ) from None
     return Tensor._wrap(data) if node is None else record(data, node, left, right)

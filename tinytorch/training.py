@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import is_number
 from .autograd.engine import no_grad
 from .callbacks import Callback, EarlyStopping, SaveCheckpoint
 from .checkpoint import CheckpointError, read_checkpoint, write_checkpoint
@@ -57,8 +58,8 @@ def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float = 1.0)
     ValueError
         If the norm is not finite: no scale makes such gradients useful.
     """
-    if not max_norm > 0:
-        raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm}")
+    if not is_number(max_norm) or not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm must be positive, got {max_norm!r}")
     parameters = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     grads = [np.asarray(p.grad.data if isinstance(p.grad, Tensor) else p.grad) for p in parameters]

@@ -29,33 +29,66 @@ static void copy_runs(const float *image, const size_t *offsets, size_t kc, cons
     }
 }
 
-/* One vector of outputs, of which n may be fewer than VF_N, or several whole ones: their accumulators hide the
- * latency of an addition. */
-TT_INLINE void correlate_few(const int vectors, const float *image, const size_t *offsets, const float *w,
-                             size_t taps, size_t n, float *y)
+/* A plane of outputs: pixels are lanes. */
+typedef struct {
+    const float *image;
+    size_t row_stride;
+    const size_t *offsets;
+    const float *w;
+    size_t taps;
+    float start;
+    size_t n; /* of a row of y */
+} tt_correlation;
+
+/* ROWS x VECTORS accumulators hide the latency of an addition; so do WIDE vectors of one row. */
+enum { ROWS = 4, VECTORS = 2, WIDE = 8 };
+
+/* Rows i and following, from column j on. `rows` and `vectors` are constants wherever this is called. The last
+ * vectors of a row move back to end where it ends: some pixels are computed twice, but none needs a mask. Only
+ * a row shorter than a vector has one. */
+TT_INLINE void correlate_block(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i,
+                               size_t j, float *y)
 {
-    vf sum[4];
-    TT_UNROLL for (int i = 0; i < vectors; i++) sum[i] = vf_set(0.0f);
-    for (size_t t = 0; t < taps; t++) {
+    const float *image = c->image + i * c->row_stride;
+    const size_t *offsets = c->offsets;
+    size_t n = c->n, row_stride = c->row_stride, at[WIDE] = {0};
+    vf sum[ROWS][WIDE];
+    if (vectors > 1) {
+        size_t last = n - VF_N;
+        TT_UNROLL for (size_t v = 0; v < vectors; v++) at[v] = j + v * VF_N < last ? j + v * VF_N : last;
+    }
+    y += i * n;
+    TT_UNROLL for (size_t r = 0; r < rows; r++)
+        TT_UNROLL for (size_t v = 0; v < vectors; v++) sum[r][v] = vf_set(c->start);
+    for (size_t t = 0; t < c->taps; t++) {
         const float *from = image + offsets[t];
-        vf weight = vf_set(w[t]);
-        TT_UNROLL for (int i = 0; i < vectors; i++) {
-            vf pixels = vectors > 1 ? vf_load(from + i * VF_N) : vf_load_up_to(from, n);
-            sum[i] = vf_fma(weight, pixels, sum[i]);
-        }
+        vf weight = vf_set(c->w[t]);
+        TT_UNROLL for (size_t r = 0; r < rows; r++)
+            TT_UNROLL for (size_t v = 0; v < vectors; v++) {
+                const float *pixels = from + r * row_stride + at[v];
+                vf x = vectors > 1 ? vf_load(pixels) : vf_load_up_to(pixels, n);
+                sum[r][v] = vf_fma(weight, x, sum[r][v]);
+            }
     }
-    TT_UNROLL for (int i = 0; i < vectors; i++) {
-        if (vectors > 1) vf_store(y + i * VF_N, sum[i]);
-        else vf_store_up_to(y, sum[i], n);
-    }
+    TT_UNROLL for (size_t r = 0; r < rows; r++)
+        TT_UNROLL for (size_t v = 0; v < vectors; v++) vf_store_up_to(y + r * n + at[v], sum[r][v], n);
 }
 
-static void correlate(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y)
+TT_INLINE void correlate_rows(const size_t rows, const size_t vectors, const tt_correlation *c, size_t i,
+                              float *y)
 {
-    size_t j = 0;
-    for (; j + 4 * VF_N <= n; j += 4 * VF_N) correlate_few(4, image + j, offsets, w, taps, n - j, y + j);
-    for (; j + 2 * VF_N <= n; j += 2 * VF_N) correlate_few(2, image + j, offsets, w, taps, n - j, y + j);
-    for (; j < n; j += VF_N) correlate_few(1, image + j, offsets, w, taps, n - j, y + j);
+    if (c->n <= VF_N) correlate_block(rows, 1, c, i, 0, y);
+    else
+        for (size_t j = 0; j < c->n; j += vectors * VF_N) correlate_block(rows, vectors, c, i, j, y);
+}
+
+static void correlate(const float *image, size_t row_stride, const size_t *offsets, const float *w, size_t taps,
+                      float start, size_t rows, size_t n, float *y)
+{
+    tt_correlation c = {image, row_stride, offsets, w, taps, start, n};
+    size_t i = 0;
+    for (; i + ROWS <= rows; i += ROWS) correlate_rows(ROWS, VECTORS, &c, i, y);
+    for (; i < rows; i++) correlate_rows(1, WIDE, &c, i, y);
 }
 
 /* `taps` is a constant wherever this is called: an accumulator for each, and dy is loaded once for all. */

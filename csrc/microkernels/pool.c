@@ -161,6 +161,19 @@ static void widen_places(const uint16_t *narrow, size_t n, float *places)
     for (size_t j = 0; j < n; j++) places[j] = (float)narrow[j];
 }
 
+/* Places and half of an element are at least that far from the ends of a row, so a rounded factor finds the row. */
+static int places_fit(const uint16_t *narrow, size_t n, size_t width, size_t rows, size_t columns)
+{
+    const float of_a_row = 1.0f / (float)width;
+    const int32_t wide = (int32_t)width, last_row = (int32_t)rows - 1, last_column = (int32_t)columns - 1;
+    int32_t outside = 0;
+    for (size_t j = 0; j < n; j++) {
+        int32_t row = (int32_t)(((float)narrow[j] + 0.5f) * of_a_row), column = narrow[j] - row * wide;
+        outside |= (last_row - row) | (last_column - column); /* their signs */
+    }
+    return outside >= 0;
+}
+
 /* ---- what the maximum is given ---- */
 
 static void scatter(const float *dy, const float *places, size_t stride, size_t n, size_t first, size_t size,
@@ -194,6 +207,16 @@ static void scatter_pairs(const float *dy, const float *places, size_t n, size_t
 }
 
 const tt_pool_kernels TT_FOR_LEVEL(tt_pool) = {
-    max_down,    sum_down,      max_along,    mean_along, spread_along,  place_down,
-    place_along, narrow_places, widen_places, scatter,    scatter_pairs,
+    .max_down = max_down,
+    .sum_down = sum_down,
+    .max_along = max_along,
+    .mean_along = mean_along,
+    .spread_along = spread_along,
+    .place_down = place_down,
+    .place_along = place_along,
+    .narrow_places = narrow_places,
+    .widen_places = widen_places,
+    .places_fit = places_fit,
+    .scatter = scatter,
+    .scatter_pairs = scatter_pairs,
 };

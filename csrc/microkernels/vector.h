@@ -39,8 +39,9 @@ typedef struct {
     /* panel[d * width + target + i] = image[offsets[d] + source + i] for d < kc and each i < length of a run */
     void (*copy_runs)(const float *image, const size_t *offsets, size_t kc, const tt_run *runs, size_t run_count,
                       size_t width, float *panel);
-    /* y[j] = sum over t of w[t] * image[offsets[t] + j] */
-    void (*correlate)(const float *image, const size_t *offsets, const float *w, size_t taps, size_t n, float *y);
+    /* y[i][j] = start + sum over t of w[t] * image[offsets[t] + i * row_stride + j], for (rows, n) */
+    void (*correlate)(const float *image, size_t row_stride, const size_t *offsets, const float *w, size_t taps,
+                      float start, size_t rows, size_t n, float *y);
     /* dw[t] += sum over (rows, n) of dy[i][j] * image[offsets[t] + i * row_stride + j] */
     void (*correlate_backward)(const float *dy, size_t rows, size_t n, const float *image, size_t row_stride,
                                const size_t *offsets, size_t taps, float *dw);
@@ -83,6 +84,8 @@ typedef struct {
                         float *places);
     void (*narrow_places)(const float *places, size_t n, uint16_t *narrow);
     void (*widen_places)(const uint16_t *narrow, size_t n, float *places);
+    /* Whether all are of a window of rows x columns in an x of so many columns. */
+    int (*places_fit)(const uint16_t *narrow, size_t n, size_t width, size_t rows, size_t columns);
     /* dx[first + places[j] + j * stride] += dy[j], but nothing from `size` on; `first` may be negative, modulo 2^N. */
     void (*scatter)(const float *dy, const float *places, size_t stride, size_t n, size_t first, size_t size,
                     float *dx);

@@ -3,7 +3,9 @@
  * No patch exists: the tile reads each pixel in the image, by two tables of offsets (ops/patches.h). It leaves
  * the outputs of a pixel side by side, which is turned to y's order while it is in the cache.
  *
- * A group with one output (a depthwise convolution) has nothing to share: it reads rows of pixels as vectors. */
+ * A group with few outputs (one where depthwise, three for the gradient of an RGB image) would leave most
+ * lanes of the tile empty. There neighbouring pixels are lanes: a band of rows of each output is summed over
+ * a few channels at a time. */
 #include "ops/conv.h"
 
 #include <stdatomic.h>
@@ -13,15 +15,19 @@
  * image stay in L2 beside the weights, while these are fetched rarely enough from L3. */
 enum { STRIP = 240, WHOLE_TILES = 24 /* a multiple of every tile's pixels */ };
 
+/* For few outputs: so many floats of the image at a time, which stay in L2 beside the sums made of them. */
+enum { BAND = 16 << 10 };
+
 static const tt_conv_tile *the_tile(void) { return tt_kernels()->vector->conv->tile; }
 
 /* ---- weights, packed: for each group and block of nr outputs, (taps, nr) ---- */
 
-static int is_direct(size_t outputs, size_t groups) { return outputs == groups; }
+/* At most a quarter of the tile's lanes: on AVX2 and AVX-512 half a vector. */
+static int has_few(size_t outputs, size_t groups) { return outputs / groups <= the_tile()->nr / 4; }
 
 static size_t packed_group_floats(size_t outputs, size_t taps, size_t groups)
 {
-    if (is_direct(outputs, groups)) return taps;
+    if (has_few(outputs, groups)) return outputs / groups * taps;
     return tt_packed_floats(taps, outputs / groups, the_tile()->nr);
 }
 
@@ -33,7 +39,7 @@ size_t tt_conv2d_packed_size_f32(size_t outputs, size_t taps, size_t groups)
 void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float *w, float *packed)
 {
     size_t each = outputs / groups, nr = the_tile()->nr;
-    if (is_direct(outputs, groups)) {
+    if (has_few(outputs, groups)) {
         memcpy(packed, w, outputs * taps * sizeof *w);
         return;
     }
@@ -46,7 +52,7 @@ void tt_conv2d_pack_f32(size_t outputs, size_t taps, size_t groups, const float 
 void tt_conv2d_unpack_f32(size_t outputs, size_t taps, size_t groups, const float *packed, float *w)
 {
     size_t each = outputs / groups, nr = the_tile()->nr;
-    if (is_direct(outputs, groups)) {
+    if (has_few(outputs, groups)) {
         memcpy(w, packed, outputs * taps * sizeof *w);
         return;
     }
@@ -85,23 +91,6 @@ static void lay_out_group(void *context, size_t g, int worker)
     const tt_patches *patches = &part->job->patches;
     size_t plane = patches->channels * patches->shape->height * patches->shape->width;
     tt_patches_lay_out(patches, part->x + g * plane, part->laid_out + g * patches->image_floats);
-}
-
-static void correlate_output(void *context, size_t output, int worker)
-{
-    (void)worker;
-    const image_job *part = context;
-    const conv_job *job = part->job;
-    const tt_patches *patches = &job->patches;
-    const tt_vector_kernels *vector = tt_kernels()->vector;
-    const float *image = part->image + output * patches->image_floats;
-    float *y = part->y + output * patches->pixels;
-    for (size_t p = 0; p < patches->pixels; p += patches->run)
-        vector->conv->correlate(image + patches->pixel_offsets[p], patches->tap_offsets,
-                                job->weights + output * job->group_weights, patches->taps, patches->run, y + p);
-    if (job->bias || job->activation)
-        vector->bias_activation(y, patches->pixels, 1, patches->pixels, job->bias ? job->bias + output : NULL,
-                                NULL, job->activation);
 }
 
 /* sums (count, nr): the first block of taps starts at the bias, the others add. */
@@ -153,10 +142,7 @@ static void convolve_image(void *context, size_t n, int worker)
         tt_parallel_for(job->workers, shape->groups, lay_out_group, &part);
         part.image = part.laid_out;
     }
-    if (is_direct(shape->outputs, shape->groups))
-        tt_parallel_for(job->workers, shape->outputs, correlate_output, &part);
-    else
-        tt_parallel_for(job->workers, shape->groups * job->blocks * job->strips, convolve_strip, &part);
+    tt_parallel_for(job->workers, shape->groups * job->blocks * job->strips, convolve_strip, &part);
 }
 
 double tt_conv2d_operations(const tt_conv2d_shape *shape)
@@ -183,7 +169,7 @@ static tt_status convolve(conv_job *job)
     job->strip_pixels = tt_round_up(tt_div_up(pixels, tt_div_up(pixels, STRIP)), WHOLE_TILES);
     job->strips = tt_div_up(pixels, job->strip_pixels);
     job->image_floats = job->patches.as_it_is ? 0 : tt_round_up(shape->groups * job->patches.image_floats, 16);
-    job->sums = is_direct(shape->outputs, shape->groups) ? 0 : job->strip_pixels * nr;
+    job->sums = job->strip_pixels * nr;
     size_t images = (size_t)image_workers * job->image_floats;
     job->images = tt_scratch_acquire((images + (size_t)job->workers * job->sums) * sizeof(float));
     if (!job->images) return TT_OUT_OF_MEMORY;
@@ -193,13 +179,90 @@ static tt_status convolve(conv_job *job)
     return TT_OK;
 }
 
+/* ---- forward, few outputs in a group ---- */
+
+typedef struct {
+    const conv_job *conv;
+    size_t bands, band_rows, channels_each;
+    size_t image_floats, sums; /* of a worker's slice: some channels with their borders, a band of results */
+    float *slices;
+} band_job;
+
+/* Some channels of a band: `image` is where its first window stands. */
+typedef struct {
+    const float *image;
+    size_t first_channel, channels, rows;
+} band_part;
+
+/* y, a band of one output, = the bias + what the first channels give, then += what others give. */
+static void correlate_part(const conv_job *conv, const band_part *part, size_t output, float *sums, float *y)
+{
+    const tt_patches *patches = &conv->patches;
+    const tt_conv2d_shape *shape = patches->shape;
+    const tt_vector_kernels *vector = tt_kernels()->vector;
+    size_t kernel = shape->kernel_h * shape->kernel_w, floats = part->rows * shape->out_w;
+    int is_first = part->first_channel == 0;
+    vector->conv->correlate(part->image, shape->stride_h * patches->columns, patches->tap_offsets,
+                            conv->weights + output * patches->taps + part->first_channel * kernel,
+                            part->channels * kernel, is_first && conv->bias ? conv->bias[output] : 0.0f,
+                            part->rows, shape->out_w, is_first ? y : sums);
+    if (!is_first) vector->add(y, sums, floats);
+    if (conv->activation && part->first_channel + part->channels == patches->channels)
+        vector->bias_activation(y, floats, 1, floats, NULL, NULL, conv->activation);
+}
+
+/* A band of rows of all outputs of one group of one image. */
+static void correlate_band(void *context, size_t index, int worker)
+{
+    const band_job *job = context;
+    const conv_job *conv = job->conv;
+    const tt_patches *patches = &conv->patches;
+    const tt_conv2d_shape *shape = patches->shape;
+    size_t group = index / job->bands, first = index % job->bands * job->band_rows; /* of all images */
+    size_t each = shape->outputs / shape->groups, rows = tt_min(job->band_rows, shape->out_h - first);
+    size_t top = first * shape->stride_h;
+    size_t image_rows = (rows - 1) * shape->stride_h + (shape->kernel_h - 1) * shape->dilation_h + 1;
+    float *laid_out = job->slices + (size_t)worker * (job->image_floats + job->sums);
+    size_t c = 0;
+    do { /* at least once: a sum of no channels is the bias */
+        const float *x = conv->x + (group * patches->channels + c) * shape->height * shape->width;
+        size_t channels = tt_min(job->channels_each, patches->channels - c);
+        if (!patches->as_it_is) tt_patches_lay_out_rows(patches, channels, top, image_rows, x, laid_out);
+        band_part part = {(patches->as_it_is ? x : laid_out) + top * patches->columns, c, channels, rows};
+        for (size_t o = 0; o < each; o++)
+            correlate_part(conv, &part, group % shape->groups * each + o, laid_out + job->image_floats,
+                           conv->y + (group * each + o) * patches->pixels + first * shape->out_w);
+        c += channels;
+    } while (c < patches->channels);
+}
+
+static tt_status correlate(const conv_job *conv)
+{
+    const tt_patches *patches = &conv->patches;
+    const tt_conv2d_shape *shape = patches->shape;
+    int workers = tt_workers_for(tt_conv2d_operations(shape));
+    size_t plane = tt_max(1, patches->rows * patches->columns);
+    band_job job = {.conv = conv};
+    job.band_rows = tt_max(1, tt_min(shape->out_h, BAND / shape->stride_h / tt_max(1, patches->columns)));
+    job.bands = tt_div_up(shape->out_h, job.band_rows);
+    job.channels_each = tt_max(1, BAND / plane);
+    job.image_floats = patches->as_it_is ? 0 : tt_min(job.channels_each, patches->channels) * plane;
+    job.image_floats = tt_round_up(job.image_floats, 16);
+    job.sums = tt_round_up(job.band_rows * shape->out_w, 16);
+    job.slices = tt_scratch_acquire((size_t)workers * (job.image_floats + job.sums) * sizeof(float));
+    if (!job.slices) return TT_OUT_OF_MEMORY;
+    tt_parallel_for(workers, shape->batch * shape->groups * job.bands, correlate_band, &job);
+    tt_scratch_release(job.slices);
+    return TT_OK;
+}
+
 tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const float *w, const float *packed,
                         const float *bias, tt_activation activation, float *y)
 {
     conv_job job = {.x = x, .weights = packed, .bias = bias, .activation = activation, .y = y};
     if (shape->batch == 0 || shape->outputs == 0) return TT_OK;
-    tt_image_layout layout = is_direct(shape->outputs, shape->groups) ? TT_BY_STRIDE : TT_IN_ORDER;
-    tt_status status = tt_patches_begin(&job.patches, shape, layout);
+    int few = has_few(shape->outputs, shape->groups);
+    tt_status status = tt_patches_begin(&job.patches, shape, few ? TT_BY_STRIDE : TT_IN_ORDER);
     if (status != TT_OK) return status;
     size_t taps = job.patches.taps;
     job.group_weights = packed_group_floats(shape->outputs, taps, shape->groups);
@@ -209,7 +272,8 @@ tt_status tt_conv2d_f32(const tt_conv2d_shape *shape, const float *x, const floa
         if (scratch) tt_conv2d_pack_f32(shape->outputs, taps, shape->groups, w, scratch);
         job.weights = scratch;
     }
-    status = job.weights ? convolve(&job) : TT_OUT_OF_MEMORY;
+    if (!job.weights) status = TT_OUT_OF_MEMORY;
+    else status = few ? correlate(&job) : convolve(&job);
     tt_scratch_release(scratch);
     tt_patches_end(&job.patches);
     return status;

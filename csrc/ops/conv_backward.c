@@ -30,7 +30,13 @@ static int is_convolution(const tt_conv2d_shape *shape)
 static void turn_weights(const tt_conv2d_shape *shape, const float *w, float *turned)
 {
     size_t outputs = shape->outputs / shape->groups, inputs = shape->channels / shape->groups;
-    size_t kernel = shape->kernel_h * shape->kernel_w;
+    size_t kernel = shape->kernel_h * shape->kernel_w, floats = outputs * inputs * kernel;
+    if (kernel == 1) {
+        for (size_t g = 0; g < shape->groups; g++)
+            tt_kernels()->vector->conv->transpose(outputs, inputs, w + g * floats, inputs, turned + g * floats,
+                                                  outputs, outputs);
+        return;
+    }
     for (size_t g = 0; g < shape->groups; g++)
         for (size_t i = 0; i < inputs; i++)
             for (size_t o = 0; o < outputs; o++) {

@@ -62,12 +62,11 @@ void tt_patches_end(tt_patches *patches) { tt_scratch_release(patches->tap_offse
 
 /* ---- the image ---- */
 
-/* Columns that are a stride apart become neighbours. */
+/* Columns that are a stride apart become neighbours; the row is zero before. */
 static void lay_out_row(const tt_patches *patches, const float *x, float *row)
 {
     size_t width = patches->shape->width, left = patches->shape->pad_w, phases = patches->phases;
     size_t phase = patches->columns / phases;
-    memset(row, 0, patches->columns * sizeof *row);
     if (phases == 1) {
         memcpy(row + left, x, width * sizeof *row);
         return;
@@ -88,18 +87,23 @@ static void take_back_row(const tt_patches *patches, const float *row, float *x)
     }
 }
 
-void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
+void tt_patches_lay_out_rows(const tt_patches *patches, size_t channels, size_t first, size_t rows,
+                             const float *x, float *image)
 {
     const tt_conv2d_shape *shape = patches->shape;
-    size_t border = shape->pad_h * patches->columns;
-    for (size_t c = 0; c < patches->channels; c++) {
-        memset(image, 0, border * sizeof *image);
-        image += border;
-        for (size_t i = 0; i < shape->height; i++, x += shape->width, image += patches->columns)
-            lay_out_row(patches, x, image);
-        memset(image, 0, border * sizeof *image);
-        image += border;
+    size_t columns = patches->columns, begin = tt_max(first, shape->pad_h);
+    size_t end = tt_min(first + rows, shape->pad_h + shape->height);
+    size_t floats = shape->height * shape->width;
+    for (size_t c = 0; c < channels; c++, image += patches->rows * columns, x += floats) {
+        memset(image + first * columns, 0, rows * columns * sizeof *image);
+        for (size_t i = begin; i < end; i++)
+            lay_out_row(patches, x + (i - shape->pad_h) * shape->width, image + i * columns);
     }
+}
+
+void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image)
+{
+    tt_patches_lay_out_rows(patches, patches->channels, 0, patches->rows, x, image);
 }
 
 void tt_patches_take_back(const tt_patches *patches, const float *image, float *x)

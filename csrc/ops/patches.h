@@ -32,6 +32,9 @@ void tt_patches_end(tt_patches *patches);
 
 /* Lays out one group of one image: x (channels, height, width) -> image. */
 void tt_patches_lay_out(const tt_patches *patches, const float *x, float *image);
+/* Some of its channels, and of each only some rows, counted with the border, at their places in the image. */
+void tt_patches_lay_out_rows(const tt_patches *patches, size_t channels, size_t first, size_t rows,
+                             const float *x, float *image);
 /* The reverse, for gradients: drops the border. */
 void tt_patches_take_back(const tt_patches *patches, const float *image, float *x);
 

@@ -4,6 +4,7 @@
 #include "ops/pool.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* Of each worker: a row with its border, the places down its columns, maxima, and their places. */
@@ -18,6 +19,7 @@ typedef struct {
     float *y, *dx;
     uint16_t *places;
     const uint16_t *given; /* places, going back */
+    atomic_int misplaced;  /* whether one of them lies outside its window */
     float *rows;
     size_t row_floats;
     int maximum;
@@ -97,6 +99,22 @@ static void pool_planes(void *context, size_t first, size_t end, int worker)
         }
 }
 
+static int is_one_window(const tt_pool2d_shape *shape)
+{
+    return shape->out_h == 1 && shape->out_w == 1 && shape->pad_h == 0 && shape->pad_w == 0;
+}
+
+/* Means of whole planes, each one row. */
+static void mean_whole_planes(void *context, size_t first, size_t end, int worker)
+{
+    (void)worker;
+    const pool_job *job = context;
+    size_t size = job->shape->height * job->shape->width;
+    const tt_planes plane = {1, size, size};
+    for (size_t i = first; i < end; i++)
+        job->y[i] = tt_kernels()->vector->batch_norm->sum(&plane, job->x + i * size) / (float)size;
+}
+
 /* ---- backward ---- */
 
 static int is_pairs(const tt_pool2d_shape *shape)
@@ -105,26 +123,61 @@ static int is_pairs(const tt_pool2d_shape *shape)
            shape->pad_h == 0 && shape->pad_w == 0;
 }
 
-static void max_planes_backward(void *context, size_t first, size_t end, int worker)
+/* Whether the places of n windows are of their windows; they may still be in the padding. */
+static int places_fit(const pool_job *job, const uint16_t *given, size_t n)
 {
-    const pool_job *job = context;
+    const tt_pool2d_shape *shape = job->shape;
+    return tt_kernels()->vector->pool->places_fit(given, n, shape->width, shape->kernel_h, shape->kernel_w);
+}
+
+/* The gradient of planes that have one window each, without padding: all of their windows are one row. */
+static void max_windows_backward(void *context, size_t first, size_t end, int worker)
+{
+    pool_job *job = context;
+    const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
+    size_t size = job->shape->height * job->shape->width;
+    float *places = worker_row(job, worker, PLACES);
+    if (!places_fit(job, job->given + first, end - first)) {
+        atomic_store(&job->misplaced, 1);
+        return;
+    }
+    for (size_t n; first < end; first += n) {
+        n = tt_min(end - first, job->row_floats);
+        memset(job->dx + first * size, 0, n * size * sizeof *job->dx);
+        kernels->widen_places(job->given + first, n, places);
+        kernels->scatter(job->dy + first, places, size, n, 0, n * size, job->dx + first * size);
+    }
+}
+
+static void scatter_plane(const pool_job *job, size_t plane, int worker, float *dx)
+{
     const tt_pool2d_shape *shape = job->shape;
     const tt_pool_kernels *kernels = tt_kernels()->vector->pool;
     size_t size = shape->height * shape->width;
     float *places = worker_row(job, worker, PLACES);
     int pairs = is_pairs(shape), covered = pairs && shape->height % 2 == 0 && shape->width % 2 == 0;
+    if (!covered) memset(dx, 0, size * sizeof *dx);
+    for (size_t i = 0; i < shape->out_h; i++) {
+        size_t at = (plane * shape->out_h + i) * shape->out_w;
+        size_t corner = (i * shape->stride_h - shape->pad_h) * shape->width - shape->pad_w;
+        if (job->given) kernels->widen_places(job->given + at, shape->out_w, places);
+        else place_row(job, job->x + plane * size, i, worker, worker_row(job, worker, MAXIMA));
+        if (pairs) kernels->scatter_pairs(job->dy + at, places, shape->out_w, shape->width, dx + corner);
+        else kernels->scatter(job->dy + at, places, shape->stride_w, shape->out_w, corner, size, dx);
+    }
+}
+
+static void max_planes_backward(void *context, size_t first, size_t end, int worker)
+{
+    pool_job *job = context;
+    const tt_pool2d_shape *shape = job->shape;
+    size_t size = shape->height * shape->width, windows = shape->out_h * shape->out_w;
     fill_borders(job, worker);
     for (size_t plane = first; plane < end; plane++) {
-        float *dx = job->dx + plane * size;
-        if (!covered) memset(dx, 0, size * sizeof *dx);
-        for (size_t i = 0; i < shape->out_h; i++) {
-            size_t at = (plane * shape->out_h + i) * shape->out_w;
-            if (job->given) kernels->widen_places(job->given + at, shape->out_w, places);
-            else place_row(job, job->x + plane * size, i, worker, worker_row(job, worker, MAXIMA));
-            size_t corner = (i * shape->stride_h - shape->pad_h) * shape->width - shape->pad_w;
-            if (pairs) kernels->scatter_pairs(job->dy + at, places, shape->out_w, shape->width, dx + corner);
-            else kernels->scatter(job->dy + at, places, shape->stride_w, shape->out_w, corner, size, dx);
-        }
+        if (job->given && !places_fit(job, job->given + plane * windows, windows))
+            atomic_store(&job->misplaced, 1);
+        else
+            scatter_plane(job, plane, worker, job->dx + plane * size);
     }
 }
 
@@ -175,7 +228,10 @@ static tt_status over_planes(pool_job *job, tt_rows_task *task)
     return TT_OK;
 }
 
-int tt_pool2d_has_places(const tt_pool2d_shape *shape) { return span_of(shape) <= (size_t)UINT16_MAX + 1; }
+int tt_pool2d_has_places(const tt_pool2d_shape *shape)
+{
+    return span_of(shape) <= (size_t)UINT16_MAX + 1 && shape->width <= (size_t)INT32_MAX;
+}
 
 static int is_empty(const tt_pool2d_shape *shape) { return shape->height == 0 || shape->width == 0; }
 
@@ -193,7 +249,8 @@ tt_status tt_max_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float 
 tt_status tt_avg_pool2d_f32(const tt_pool2d_shape *shape, const float *x, float *y)
 {
     pool_job job = {.shape = shape, .x = x, .y = y};
-    return over_planes(&job, pool_planes);
+    int whole = is_one_window(shape) && shape->kernel_h == shape->height && shape->kernel_w == shape->width;
+    return over_planes(&job, whole ? mean_whole_planes : pool_planes);
 }
 
 tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, const float *x,
@@ -201,8 +258,9 @@ tt_status tt_max_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *
 {
     pool_job job = {.shape = shape, .dy = dy, .x = x, .given = places, .dx = dx, .maximum = 1};
     if (is_empty(shape)) return TT_OK;
-    if (span_of(shape) > MOST_FLOATS_IN_A_SPAN) return TT_BAD_VALUE;
-    return over_planes(&job, max_planes_backward);
+    if (places ? !tt_pool2d_has_places(shape) : span_of(shape) > MOST_FLOATS_IN_A_SPAN) return TT_BAD_VALUE;
+    tt_status status = over_planes(&job, places && is_one_window(shape) ? max_windows_backward : max_planes_backward);
+    return job.misplaced ? TT_BAD_VALUE : status;
 }
 
 tt_status tt_avg_pool2d_backward_f32(const tt_pool2d_shape *shape, const float *dy, float *dx)

@@ -187,6 +187,13 @@ static PyObject *max_pool2d_backward(PyObject *module, PyObject *const *values, 
     status = tt_max_pool2d_backward_f32(&shape, TT_F32(dy), TT_F32(x), places ? PyArray_DATA(places) : NULL,
                                         TT_F32(dx));
     Py_END_ALLOW_THREADS
+    if (status == TT_BAD_VALUE && places) {
+        PyErr_SetString(PyExc_ValueError, "max_pool2d_backward: places holds some that lie outside their windows; pass "
+                                          "what max_pool2d_with_places returned for this x, kernel_size, stride and "
+                                          "padding");
+        Py_DECREF(dx);
+        return NULL;
+    }
     return result_or_error(&args, dx, status);
 }
 

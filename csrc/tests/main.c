@@ -25,10 +25,12 @@ static void test_level(const char *level)
     for (int threads = 1; threads <= 3; threads++) {
         tt_set_num_threads(threads);
         test_matmul();
+        test_conv();
         test_lessons();
         test_quantized();
         test_sparse();
         test_attention();
+        test_pool();
     }
     printf("%s: passed\n", level);
 }

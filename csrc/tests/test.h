@@ -22,10 +22,12 @@ float *whole_numbers(size_t n, unsigned seed);
 
 /* Each is called for every CPU level and several numbers of threads. */
 void test_matmul(void);
+void test_conv(void);
 void test_lessons(void);
 void test_quantized(void);
 void test_sparse(void);
 void test_attention(void);
+void test_pool(void);
 
 /* Called once for every CPU level. */
 void test_maths(void);

@@ -3,7 +3,7 @@
 import numpy as np
 
 from . import _case
-from ._case import Case
+from ._case import EDGES, Case
 
 ACTIVATIONS = {
     "relu": lambda t, x: t.nn.functional.relu(x),
@@ -24,6 +24,7 @@ ALONG_AN_AXIS = {
     "log_softmax_first": lambda t, x: t.nn.functional.log_softmax(x, dim=0),
     "log_softmax_large": lambda t, x: t.nn.functional.log_softmax(100 * x, -1),
 }
+FINITE = EDGES[1:-1]
 X, LABELS = (6, 5), np.array([1, 0, 4, 2, 2, 3])
 
 
@@ -51,6 +52,12 @@ def distribution(t, logits):
 CASES = {
     **{name: Case(expression, ((3, 7),)) for name, expression in ACTIVATIONS.items()},
     **{name: Case(expression, ((2, 5, 3),)) for name, expression in ALONG_AN_AXIS.items()},
+    **{
+        f"{name}_edges": Case(expression, (FINITE,))
+        for name, expression in ACTIVATIONS.items()
+        if name != "gelu_tanh"  # PyTorch's cube of 1e30 is infinite, and its gradient then NaN
+    },
+    **{f"{name}_edges": Case(loss(f"{name}_loss"), (FINITE, FINITE[::-1])) for name in ("l1", "huber")},
     "gelu_sigmoid": Case(
         lambda t, x: t.nn.functional.gelu(x, approximate="sigmoid"), ((3, 7),),
         lambda t, x: x * t.sigmoid(1.702 * x),

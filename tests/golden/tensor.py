@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from . import _case
-from ._case import Case
+from ._case import EDGES, Case
 
 # Two operands, also as they broadcast, in both orders.
 ARITHMETIC = {
@@ -71,6 +71,8 @@ AXES = {
     "_pair": {"axis": (0, 2)},
     "_kept": {"axis": (-1, 1), "keepdims": True},
 }
+
+TIED = np.array([[3.0, 1, 3], [0, 0, 2], [1, 1, 1]])
 
 PRODUCTS = [
     ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)),
@@ -142,7 +144,16 @@ CASES = {
     "argmax": Case(lambda t, x: x.argmax(), ((3, 4),)),
     "argmax_axis": Case(lambda t, x: x.argmax(axis=-1), ((3, 4),)),
     "argmin_axis": Case(lambda t, x: x.argmin(axis=0), ((3, 4),)),
-    "tied_max": Case(lambda t, x: (x * 0).max(), ((3, 4),), lambda t, x: (x * 0).amax()),
+    "tied_max": Case(lambda t, x: x.max(), (TIED,), lambda t, x: x.amax()),
+    "tied_min": Case(lambda t, x: x.min(axis=1), (TIED,), lambda t, x: x.amin(axis=1)),
+    **{
+        f"{name}_edges": Case(ONE_OPERAND[name], (EDGES,))
+        for name in ("abs", "exp", "log", "sqrt", "tanh", "clip", "square", "zeroth", "power_of_two")
+    },
+    **{
+        f"{name}_edges": Case(ARITHMETIC[name], (EDGES[:, None], EDGES))
+        for name in ("mul", "div", "where", "equal", "less", "greater_equal")
+    },
     **{f"matmul{i}": Case(lambda t, a, b: a @ b, shapes) for i, shapes in enumerate(PRODUCTS)},
     "transpose_last_two": Case(lambda t, x: x.transpose(), ((2, 3, 4),), lambda t, x: x.mT),
     "reverse_axes": Case(lambda t, x: x.T, ((2, 3, 4),), lambda t, x: x.permute(2, 1, 0)),

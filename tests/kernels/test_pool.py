@@ -75,14 +75,24 @@ def test_places_that_16_bits_do_not_hold():
     assert kernels.max_pool2d_with_places(x[..., :32_766].copy(), (3, 2), 1)[1] is not None
 
 
-def test_wrong_places_reach_no_memory_outside():
-    dy, x = whole(2, 2, 2, 3), whole(2, 2, 4, 6)
-    for window in ((2, 2, 0), (3, 2, 1)):
-        memory = np.full(x.size + 128, 7, np.float32)
-        out = memory[64:-64].reshape(x.shape)
-        places = np.full(dy.shape, 65535, np.uint16)
-        kernels.max_pool2d_backward(dy, x, *window, places=places, out=out)
-        assert (memory[:64] == 7).all() and (memory[-64:] == 7).all() and not out.any()
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (7, 7, 0)])
+def test_wrong_places_are_refused_and_reach_no_memory_outside(window):
+    x = whole(2, 2, 7, 7)
+    y, places = kernels.max_pool2d_with_places(x, *window)
+    kernel = window[0]
+    memory = np.full(x.size + 128, 7, np.float32)
+    out = memory[64:-64].reshape(x.shape)
+    for at in np.ndindex(places.shape):
+        for place in (*range(64), 65535):
+            wrong = places.copy()
+            wrong[at] = place
+            row, column = divmod(place, 7)
+            if row < kernel and column < kernel:
+                kernels.max_pool2d_backward(y, x, *window, places=wrong, out=out)
+            else:
+                with pytest.raises(ValueError, match="outside their windows"):
+                    kernels.max_pool2d_backward(y, x, *window, places=wrong, out=out)
+    assert (memory[:64] == 7).all() and (memory[-64:] == 7).all()
 
 
 def test_places_without_the_compiled_kernel():
@@ -120,6 +130,18 @@ def test_avg_pool2d_is_the_reference(case):
     dy = randn(*y.shape)
     assert_close(
         kernels.avg_pool2d_backward(dy, x.shape, *window), reference.avg_pool2d_backward(dy, x.shape, *window)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_whole_planes(size):
+    x = whole(3, 11, size, size)
+    y, places = kernels.max_pool2d_with_places(x, size)
+    np.testing.assert_array_equal(y[..., 0, 0], x.max((2, 3)))
+    assert_close(kernels.avg_pool2d(x, size)[..., 0, 0], x.mean((2, 3)))
+    np.testing.assert_array_equal(
+        kernels.max_pool2d_backward(y, x, size, places=places),
+        reference.max_pool2d_backward(y, x, (size, size), (size, size), (0, 0)),
     )
 
 

@@ -71,8 +71,8 @@ class PowBackward(Function):
     def backward(self, grad: np.ndarray) -> tuple:
         a, b = (tensor.data for tensor in self.saved_tensors)
         da = db = None
-        if self.needs_input_grad[0]:  # a⁰ is constant, also at a = 0 where b·aᵇ⁻¹ gives 0·∞
-            da = grad * (b * a ** np.where(b == 0, 1, b - 1))
+        if self.needs_input_grad[0]:  # a⁰ is constant, also at 0 and ∞ where b·aᵇ⁻¹ gives 0·∞
+            da = grad * (b * np.where(b == 0, 1, a) ** (b - 1))
         if self.needs_input_grad[1]:
             constant = (a == 0) & (b >= 0)
             db = grad * np.where(constant, 0, a**b * np.log(np.where(constant, 1, a)))

@@ -145,6 +145,12 @@ def max_pool2d_backward(
     Returns
     -------
     array, (N, C, H, W)
+
+    Raises
+    ------
+    ValueError
+        When shapes do not match, or a place is outside its window. Whether a place inside is the right one is
+        not looked into.
     """
     kernel = "max_pool2d_backward"
     if not replacements():
