@@ -21,7 +21,7 @@ from .module import Module, Parameter
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from .tensor import Tensor
-from .tokenization import BPETokenizer, CharTokenizer, Tokenizer
+from .tokenization import BPETokenizer, ByteBPETokenizer, CharTokenizer, Tokenizer
 from .training import (
     CosineSchedule,
     EarlyStopping,
@@ -60,6 +60,7 @@ __all__ = [
     "BPETokenizer",
     "BatchNorm2d",
     "BinaryCrossEntropyLoss",
+    "ByteBPETokenizer",
     "CharTokenizer",
     "Compose",
     "Conv2d",
