@@ -13,7 +13,7 @@ from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
 from .attention import MultiHeadAttention, scaled_dot_product_attention
 from .autograd import enable_autograd, no_grad
 from .dataloader import Compose, DataLoader, Dataset, RandomCrop, RandomHorizontalFlip, TensorDataset
-from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding
+from .embeddings import Embedding, EmbeddingLayer, PositionalEncoding, RotaryEmbedding
 from .joining import concatenate, split, stack, where
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
 from .losses import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss
@@ -21,7 +21,7 @@ from .module import Module, Parameter
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from .tensor import Tensor
-from .tokenization import BPETokenizer, CharTokenizer, Tokenizer
+from .tokenization import BPETokenizer, ByteBPETokenizer, CharTokenizer, Tokenizer
 from .training import (
     CosineSchedule,
     EarlyStopping,
@@ -60,6 +60,7 @@ __all__ = [
     "BPETokenizer",
     "BatchNorm2d",
     "BinaryCrossEntropyLoss",
+    "ByteBPETokenizer",
     "CharTokenizer",
     "Compose",
     "Conv2d",
@@ -86,6 +87,7 @@ __all__ = [
     "RandomCrop",
     "RandomHorizontalFlip",
     "ReLU",
+    "RotaryEmbedding",
     "SaveCheckpoint",
     "Sequential",
     "Sigmoid",

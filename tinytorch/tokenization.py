@@ -1,33 +1,24 @@
-"""Module 10: tokenization. Text to integer ids and back, by characters or by byte-pair encoding."""
+"""Module 10: tokenization. Text to integer ids and back, by characters or by byte-pair encoding.
+
+The tokenizer of GPT-2, over bytes, is in `byte_tokenizer`.
+"""
 
 from __future__ import annotations
 
-import heapq
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ._arrays import whole_numbers
+from .byte_pairs import PairIndex, Tokenizer, as_text, checked_ids, checked_vocab_size, merge_pair
+from .byte_tokenizer import ByteBPETokenizer
 
 UNKNOWN = "<UNK>"
 END_OF_WORD = "</w>"
 
 Pair = tuple[str, str]
 
-
-class Tokenizer:
-    """What every tokenizer offers: `encode` and `decode`."""
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
-        raise NotImplementedError(f"{type(self).__name__} must define encode(text).")
-
-    def decode(self, tokens: Any) -> str:
-        """Return the text of a sequence of ids."""
-        raise NotImplementedError(f"{type(self).__name__} must define decode(tokens).")
+__all__ = ["BPETokenizer", "ByteBPETokenizer", "CharTokenizer", "Tokenizer"]
 
 
 class CharTokenizer(Tokenizer):
@@ -56,7 +47,7 @@ class CharTokenizer(Tokenizer):
     def build_vocab(self, corpus: str | Iterable[str]) -> None:
         """Take the sorted distinct characters of a text, or of a list of texts, as the vocabulary."""
         entries = [corpus] if isinstance(corpus, str) else corpus
-        characters = {c for entry in entries for c in _as_text(entry, "CharTokenizer.build_vocab")}
+        characters = {c for entry in entries for c in as_text(entry, "CharTokenizer.build_vocab")}
         if not characters:
             raise ValueError(
                 "CharTokenizer.build_vocab: the corpus is empty, so there is no character to learn."
@@ -66,7 +57,7 @@ class CharTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         """Return one id for each character; characters outside the vocabulary become `unk_id`."""
         get = self.char_to_id.get
-        return [get(character, self.unk_id) for character in _as_text(text, "CharTokenizer.encode")]
+        return [get(character, self.unk_id) for character in as_text(text, "CharTokenizer.encode")]
 
     def decode(self, tokens: Any) -> str:
         """Return the text of ids (list, array or Tensor, one-dimensional).
@@ -76,7 +67,8 @@ class CharTokenizer(Tokenizer):
         ValueError
             An id is not in the vocabulary.
         """
-        return "".join(_look_up(tokens, self.vocab, "CharTokenizer.decode"))
+        ids = checked_ids(tokens, self.vocab_size, "CharTokenizer.decode")
+        return "".join(map(self.vocab.__getitem__, ids))
 
     def _set_vocab(self, characters: list[str]) -> None:
         self.vocab = [UNKNOWN, *(c for c in characters if c != UNKNOWN)]
@@ -112,7 +104,7 @@ class BPETokenizer(Tokenizer):
     unk_id = 0
 
     def __init__(self, vocab_size: int = 1000):
-        self.vocab_size = _checked_vocab_size(vocab_size)
+        self.vocab_size = checked_vocab_size(vocab_size)
         self.vocab: list[str] = []
         self.merges: list[Pair] = []
         self._build_mappings()
@@ -124,19 +116,17 @@ class BPETokenizer(Tokenizer):
         pairs are taken in alphabetical order, so the same corpus gives the same tokens.
         """
         if vocab_size is not None:
-            self.vocab_size = _checked_vocab_size(vocab_size)
+            self.vocab_size = checked_vocab_size(vocab_size)
         entries = [corpus] if isinstance(corpus, str) else corpus
         frequency = Counter(
-            word for entry in entries for word in _as_text(entry, "BPETokenizer.train").split()
+            word for entry in entries for word in as_text(entry, "BPETokenizer.train").split()
         )
         if not frequency:
             raise ValueError("BPETokenizer.train: the corpus has no words, so there is nothing to learn.")
         alphabet = set("".join(frequency))
         self.vocab = [UNKNOWN, *sorted(alphabet | {c + END_OF_WORD for c in alphabet})]
         self.merges = []
-        self._learn_merges(
-            _PairIndex([self._get_word_tokens(w) for w in frequency], list(frequency.values()))
-        )
+        self._learn_merges(PairIndex([self._get_word_tokens(w) for w in frequency], list(frequency.values())))
         self._build_mappings()
 
     def encode(self, text: str) -> list[int]:
@@ -150,7 +140,7 @@ class BPETokenizer(Tokenizer):
         if not self.vocab:
             raise ValueError("BPETokenizer.encode: the vocabulary is empty. Call train(corpus) first.")
         ids: list[int] = []
-        for word in _as_text(text, "BPETokenizer.encode").split():
+        for word in as_text(text, "BPETokenizer.encode").split():
             if word not in self._word_ids:
                 symbols = self._apply_merges(self._get_word_tokens(word))
                 self._word_ids[word] = [self.token_to_id.get(symbol, self.unk_id) for symbol in symbols]
@@ -165,15 +155,17 @@ class BPETokenizer(Tokenizer):
         ValueError
             An id is not in the vocabulary.
         """
-        symbols = _look_up(tokens, self.vocab, "BPETokenizer.decode")
+        ids = checked_ids(tokens, len(self.vocab), "BPETokenizer.decode")
+        symbols = map(self.vocab.__getitem__, ids)
         return " ".join("".join(symbols).replace(END_OF_WORD, " ").split())
 
-    def _learn_merges(self, index: _PairIndex) -> None:
+    def _learn_merges(self, index: PairIndex[str]) -> None:
         known = set(self.vocab)
         while len(self.vocab) < self.vocab_size and (pair := index.most_frequent()):
-            index.merge(pair)
+            merged = "".join(pair)
+            index.merge(pair, merged)
             self.merges.append(pair)
-            if (merged := "".join(pair)) not in known:  # two different merges can spell the same token
+            if merged not in known:  # two different merges can spell the same token
                 known.add(merged)
                 self.vocab.append(merged)
 
@@ -188,7 +180,8 @@ class BPETokenizer(Tokenizer):
     def _apply_merges(self, tokens: list[str]) -> list[str]:
         """Merge a word's symbols until no learned pair is left, earliest learned first."""
         while pairs := self._get_pairs(tokens) & self._rank.keys():
-            tokens = _merge_pair(tokens, min(pairs, key=self._rank.__getitem__))
+            pair = min(pairs, key=self._rank.__getitem__)
+            tokens = merge_pair(tokens, pair, "".join(pair))
         return tokens
 
     def _build_mappings(self) -> None:
@@ -197,96 +190,3 @@ class BPETokenizer(Tokenizer):
         self.id_to_token = dict(enumerate(self.vocab))
         self._rank = {pair: rank for rank, pair in enumerate(self.merges)}
         self._word_ids: dict[str, list[int]] = {}
-
-
-class _PairIndex:
-    """Counts neighbouring pairs over all words and keeps the counts right while pairs are merged.
-
-    Recounting every word after every merge would cost (merges x corpus); here a merge
-    touches only the words that hold the pair.
-    """
-
-    def __init__(self, words: list[list[str]], frequencies: list[int]):
-        self._words = words
-        self._frequencies = frequencies
-        self._count: Counter[Pair] = Counter()
-        self._holders: dict[Pair, set[int]] = defaultdict(set)
-        for i in range(len(words)):
-            self._add_pairs(i, sign=1)
-        self._heap = [(-count, pair) for pair, count in self._count.items()]
-        heapq.heapify(self._heap)
-
-    def most_frequent(self) -> Pair | None:
-        """Return the most frequent pair, the alphabetically first of equals; None when no pair is left."""
-        while self._heap:
-            count, pair = self._heap[0]
-            if self._count[pair] == -count:
-                return pair
-            heapq.heappop(self._heap)  # stale: the count has changed since, and was pushed anew
-        return None
-
-    def merge(self, pair: Pair) -> None:
-        """Merge a pair in every word that holds it."""
-        changed: set[Pair] = set()
-        for i in self._holders.pop(pair):
-            changed.update(self._add_pairs(i, sign=-1))
-            self._words[i] = _merge_pair(self._words[i], pair)
-            changed.update(self._add_pairs(i, sign=1))
-        for neighbour in changed:
-            if self._count[neighbour] > 0:
-                heapq.heappush(self._heap, (-self._count[neighbour], neighbour))
-            else:
-                del self._count[neighbour]
-
-    def _add_pairs(self, i: int, sign: int) -> list[Pair]:
-        """Count (sign 1) or uncount (sign -1) the pairs of word i; return them."""
-        pairs = list(itertools.pairwise(self._words[i]))
-        for pair in pairs:
-            self._count[pair] += sign * self._frequencies[i]
-            if sign > 0:
-                self._holders[pair].add(i)
-            elif pair in self._holders:
-                self._holders[pair].discard(i)
-        return pairs
-
-
-def _look_up(tokens: Any, vocab: Sequence[str], operation: str) -> list[str]:
-    """Return the vocabulary entries of one-dimensional ids."""
-    ids = whole_numbers(tokens, f"{operation}: token ids")
-    if ids.ndim != 1:
-        raise ValueError(
-            f"{operation}: expected one sequence of ids, shape (T,), got shape {ids.shape}. "
-            "Decode a batch row by row: [tokenizer.decode(row) for row in tokens]."
-        )
-    outside = (ids < 0) | (ids >= len(vocab))
-    if outside.any():
-        position = int(np.argmax(outside))
-        raise ValueError(
-            f"{operation}: id {ids[position]} at position {position} is not in the vocabulary "
-            f"of {len(vocab)} tokens (0 to {len(vocab) - 1}). Was it made by another tokenizer?"
-        )
-    return [vocab[i] for i in ids.tolist()]
-
-
-def _merge_pair(tokens: Sequence[str], pair: Pair) -> list[str]:
-    """Replace each occurrence of `pair`, from left to right, with its concatenation."""
-    merged: list[str] = []
-    i = 0
-    while i < len(tokens):
-        width = 2 if tuple(tokens[i : i + 2]) == pair else 1
-        merged.append("".join(tokens[i : i + width]))
-        i += width
-    return merged
-
-
-def _as_text(text: Any, operation: str) -> str:
-    """Return `text` if it is a string, and say so if it isn't."""
-    if not isinstance(text, str):
-        raise TypeError(f"{operation}: expected text (str), got {type(text).__name__}.")
-    return text
-
-
-def _checked_vocab_size(vocab_size: int) -> int:
-    if not isinstance(vocab_size, (int, np.integer)) or vocab_size < 1:
-        raise ValueError(f"BPETokenizer: vocab_size must be a positive integer, got {vocab_size!r}.")
-    return int(vocab_size)
