@@ -10,7 +10,7 @@
 #if defined(TT_LEVEL_AVX512) /* 32 registers: 12 x 2 + 2 + 1 */
 enum { MR = 12, NV = 2, MC = 120, KC = 512, NC = 4096, SMALL_B = 512 * 512, FEW_ROWS = 64 };
 #elif defined(TT_LEVEL_AVX2) /* 16 registers: 6 x 2 + 2 + 1 */
-enum { MR = 6, NV = 2, MC = 120, KC = 512, NC = 4096, SMALL_B = 256 * 256, FEW_ROWS = 16 };
+enum { MR = 6, NV = 2, MC = 120, KC = 512, NC = 4096, SMALL_B = 256 * 256, FEW_ROWS = 12 };
 #elif defined(TT_LEVEL_NEON) /* 32 registers: 8 x 3 + 3 + 1 */
 enum { MR = 8, NV = 3, MC = 128, KC = 512, NC = 3072, SMALL_B = 512 * 512, FEW_ROWS = 64 };
 #else /* 16 SSE registers at best; the compiler makes vectors of the four columns where it can */
