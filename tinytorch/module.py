@@ -9,27 +9,10 @@ from typing import Any
 import numpy as np
 
 from ._arrays import align_shapes
+from .autograd.engine import RemovableHook
 from .tensor import Tensor
 
 __all__ = ["Module", "Parameter"]
-
-
-class RemovableHook:
-    """A hook that was registered; `remove` takes it away, as does leaving it as a context manager."""
-
-    def __init__(self, hooks: dict[int, Callable], hook: Callable) -> None:
-        self._hooks = hooks
-        hooks[id(self)] = hook
-
-    def remove(self) -> None:
-        """Take the hook away; a second time does nothing."""
-        self._hooks.pop(id(self), None)
-
-    def __enter__(self) -> RemovableHook:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
 
 
 class Parameter(Tensor):
@@ -52,19 +35,19 @@ class Module:
     """
 
     training = True
+    # Called before and after `forward`.
+    _forward_pre_hooks: tuple = ()
+    _forward_hooks: tuple = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, …)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        hooks = self.__dict__.get("_hooks")
-        if not hooks:
-            return self.forward(*args, **kwargs)
-        for hook in list(hooks["before"].values()):
+        for hook in self._forward_pre_hooks:
             if (changed := hook(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
         output = self.forward(*args, **kwargs)
-        for hook in list(hooks["after"].values()):
+        for hook in self._forward_hooks:
             if (changed := hook(self, args, output)) is not None:
                 output = changed
         return output
@@ -81,15 +64,11 @@ class Module:
 
         The result's ``remove()`` takes the hook away, as does leaving it as a context manager.
         """
-        return self._register_hook("after", hook)
+        return RemovableHook(self, "_forward_hooks", hook)
 
     def register_forward_pre_hook(self, hook: Callable[[Module, tuple], Any]) -> RemovableHook:
         """Call ``hook(module, inputs)`` before each run; what it returns, unless None, are the inputs."""
-        return self._register_hook("before", hook)
-
-    def _register_hook(self, when: str, hook: Callable) -> RemovableHook:
-        hooks = self.__dict__.setdefault("_hooks", {"before": {}, "after": {}})[when]
-        return RemovableHook(hooks, hook)
+        return RemovableHook(self, "_forward_pre_hooks", hook)
 
     # --- what is inside ---------------------------------------------------------------------------
 

@@ -61,7 +61,6 @@ class Tensor:
     _hooks: tuple = ()  # called with the gradient of a leaf
     # Fixed places for what every tensor has: a graph has many small tensors, which must be quick to make.
     __slots__ = ("__dict__", "__weakref__", "_data", "_grad_fn", "_version", "grad", "requires_grad")
-    __array_priority__ = 1000  # ndarray + Tensor asks Tensor.__radd__ first
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self._data = to_array(data._data if isinstance(data, Tensor) else data, requires_grad, dtype)
@@ -237,14 +236,14 @@ class Tensor:
         if self._grad_fn is not None:
             self._grad_fn.retain_output(self)
 
-    def register_hook(self, hook: Callable[[np.ndarray], Any]) -> RemovableHook:
+    def register_hook(self, hook: Callable[[np.ndarray], Any]) -> engine.RemovableHook:
         """Call ``hook(gradient)`` when `backward` has this tensor's whole gradient, an array of its shape.
 
         What the hook returns, unless None, takes the gradient's place. The result's ``remove()`` ends it.
         """
         if not self.requires_grad:
             raise RuntimeError("register_hook: a tensor without requires_grad=True never gets a gradient")
-        return RemovableHook(self if self._grad_fn is None else self._grad_fn, hook)
+        return engine.RemovableHook(self if self._grad_fn is None else self._grad_fn, "_hooks", hook)
 
     def mark_changed(self) -> None:
         """Say that the elements of `data` were changed in place, so that an outdated graph notices."""
@@ -325,9 +324,6 @@ class Tensor:
 
     def __matmul__(self, other: Any) -> Tensor:
         return self.matmul(other) if isinstance(other, (Tensor, np.ndarray)) else NotImplemented
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return as_tensor(other, self).matmul(self) if isinstance(other, np.ndarray) else NotImplemented
 
     def matmul(self, other: Any) -> Tensor:
         """Matrix product with np.matmul's rules: (…, M, K) @ (…, K, N), batches broadcast, 1-D allowed."""
@@ -554,18 +550,6 @@ class Tensor:
         except ValueError as error:
             raise ValueError(f"assigning to elements of a tensor of shape {self.shape}: {error}") from None
         self.mark_changed()
-
-
-class RemovableHook:
-    """A gradient hook of a tensor; `remove` takes it away."""
-
-    def __init__(self, owner: Any, hook: Callable) -> None:
-        self._owner, self._hook = owner, hook
-        owner._hooks += (hook,)
-
-    def remove(self) -> None:
-        """Take the hook away; a second time does nothing."""
-        self._owner._hooks = tuple(hook for hook in self._owner._hooks if hook is not self._hook)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

@@ -70,6 +70,29 @@ def enable_autograd(quiet: bool = False) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
+class RemovableHook:
+    """A function that a tensor or a module calls until `remove`, or until it is left as a context manager.
+
+    `owner` keeps its hooks as a tuple in the attribute `place`.
+    """
+
+    def __init__(self, owner: Any, place: str, hook: Callable) -> None:
+        # Wrapped, so that a function that was registered twice can be removed once.
+        self._owner, self._place, self._entry = owner, place, functools.partial(hook)
+        setattr(owner, place, (*getattr(owner, place), self._entry))
+
+    def remove(self) -> None:
+        """Take the hook away; a second time does nothing."""
+        kept = tuple(entry for entry in getattr(self._owner, self._place) if entry is not self._entry)
+        setattr(self._owner, self._place, kept)
+
+    def __enter__(self) -> RemovableHook:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
 class _Apply:
     """`Square.apply(x)` on a class runs the operation, as in PyTorch; `node.apply(grad)` reverses one."""
 
