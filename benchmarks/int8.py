@@ -11,28 +11,13 @@ import numpy as np
 
 from benchmarks import peers
 from benchmarks.case import Call, Case
+from benchmarks.layers import COMMON, Layer
 from tinytorch import kernels
 
 SIZES = (64, 128, 256, 512, 1024, 2048)
 ROWS = (1, 8, 32)
 LAYERS = ((1024, 1024), (768, 3072))
-# N, C, H, K, kernel, then what differs from stride 1, padding kernel // 2, dilation 1, one group.
-CONVOLUTIONS: tuple[tuple[int, int, int, int, int, dict[str, int]], ...] = (
-    (8, 3, 32, 32, 3, {}),
-    (8, 32, 32, 32, 3, {}),
-    (8, 64, 32, 64, 3, {}),
-    (1, 64, 56, 64, 3, {}),
-    (1, 128, 28, 128, 3, {}),
-    (1, 256, 14, 256, 3, {}),
-    (1, 256, 14, 256, 1, {}),
-    (1, 3, 224, 64, 7, {}),
-    (1, 3, 224, 64, 7, {"stride": 2}),
-    (1, 64, 56, 64, 3, {"stride": 2}),
-    (1, 64, 56, 64, 3, {"dilation": 2}),
-    (1, 64, 56, 64, 3, {"groups": 4}),
-    (1, 64, 56, 64, 3, {"groups": 64}),
-    (1, 256, 28, 256, 3, {"groups": 256}),
-)
+CONVOLUTIONS: tuple[Layer, ...] = (*COMMON, (1, 256, 28, 256, 3, {"groups": 256}))
 X_SCALE, X_ZERO, OUT_SCALE, OUT_ZERO = 0.02, 60, 0.6, 128
 WEIGHT_SCALE = 0.01
 

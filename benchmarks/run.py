@@ -21,7 +21,7 @@ OURS, AGAIN = "TinyTorch", "TinyTorch again"
 PEAK, READING = "multiply-adds on registers", "reading"
 
 # Not families.
-FRAME = {"__main__", "case", "ceilings", "output", "peers", "run"}
+FRAME = {"__main__", "case", "ceilings", "layers", "output", "peers", "run"}
 
 
 @dataclass
