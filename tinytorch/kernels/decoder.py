@@ -157,13 +157,10 @@ def _checked_affine(where: str, name: str, affine: Any, rows: int, columns: int 
     weight, bias = as_floats(where, ("bias",), weight=affine[0], bias=affine[1])
     check_ndim(where, name, weight, 2, "(in, out)")
     columns = as_int(where, f"the outputs of {name}", weight.shape[1], 1) if columns is None else columns
-    check_axes(
-        where, f"the weight of {name} must be {(rows, columns)}",
-        (name, weight.shape, 0), ("needed", (rows, columns), 0), "weights are (in, out)",
-    )  # fmt: skip
-    check_axes(
-        where, f"the weight of {name} must be {(rows, columns)}",
-        (name, weight.shape, 1), ("needed", (rows, columns), 1), "weights are (in, out)",
-    )  # fmt: skip
+    for axis in (0, 1):
+        check_axes(
+            where, f"the weight of {name} must be {(rows, columns)}",
+            (name, weight.shape, axis), ("needed", (rows, columns), axis), "weights are (in, out)",
+        )  # fmt: skip
     check_vector(where, f"the bias of {name}", bias, columns, "output")
     return weight, bias
