@@ -208,19 +208,28 @@ def sparsify(
             "will be run on, sparsify(model, x). Or take sparse kernels everywhere with measure=False"
         )
     choice = _Choice(block, least_sparsity, measure, seconds, len(layers))
-    if isinstance(model, Sequential) or hasattr(model, "layers"):
-        return _sparse_stages(model, x, choice)
-    return _sparse_copy(model, x, choice)
+    stages = _lowered(model)
+    return _sparse_copy(model, x, choice) if stages is None else _sparse_stages(stages, model, x, choice)
 
 
-def _sparse_stages(model: Any, x: Any, choice: _Choice) -> SparseModel:
+def _lowered(model: Any) -> list[Stage] | None:
+    """The stages of a model that applies its layers one after the other; None for any other."""
+    if not isinstance(model, Sequential) and not hasattr(model, "layers"):
+        return None
+    try:
+        return lower(model)
+    except TypeError:  # a layer that no inference stage knows
+        return None
+
+
+def _sparse_stages(dense: list[Stage], model: Any, x: Any, choice: _Choice) -> SparseModel:
     names = {id(layer): name for name, layer in named_layers(model)}
     waiting = iter([names[id(layer)] for layer in flat_layers(model) if isinstance(layer, Linear | Conv2d)])
     images: Any = None if x is None else as_tensor(x).data
     stages: list[Stage] = []
     chosen: Stage
     decisions = []
-    for stage in lower(model):
+    for stage in dense:
         if isinstance(stage, Dense | Convolution):
             chosen, decision = choice(next(waiting), stage, images)
             decisions.append(decision)
