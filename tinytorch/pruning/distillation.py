@@ -62,7 +62,8 @@ class KnowledgeDistillation:
         teacher_logits : Tensor or array of the same shape
         true_labels : class ids (N,), or (N, T)
         """
-        student, teacher, labels = as_tensor(student_logits), _array(teacher_logits), _array(true_labels)
+        student, labels = as_tensor(student_logits), _array(true_labels)
+        teacher = _array(teacher_logits).astype(student.dtype, copy=False)
         if student.shape != teacher.shape:
             raise ValueError(
                 "KnowledgeDistillation: student and teacher must give logits of one shape, a score for each "
@@ -75,7 +76,7 @@ class KnowledgeDistillation:
             )
         classes, temperature = student.shape[-1], self.temperature
         student, labels = student.reshape(-1, classes), labels.reshape(-1)
-        log_p = kernels.log_softmax(teacher.reshape(-1, classes) / student.dtype.type(temperature))
+        log_p = kernels.log_softmax(teacher.reshape(-1, classes) / temperature)
         log_q = log_softmax(student / temperature)
         p = from_numpy(np.exp(log_p))
         divergence = (p * (from_numpy(log_p) - log_q)).sum() / len(labels)
