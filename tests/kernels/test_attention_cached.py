@@ -119,7 +119,7 @@ MISTAKES = [
     (
         lambda: kernels.attention_cached(*whole(2), CACHE, 0),
         ValueError,
-        "full: 0 positions .* 23 more do not",
+        "is full: 0 positions .* 23 more do",
     ),
 ]
 

@@ -201,7 +201,7 @@ class KVCache:
             b = int(np.argmax(lost))
             raise ValueError(
                 f"KVCache.truncate: sequence {b} has {self.lengths[b]} positions and keeps the last "
-                f"{self.slots} (its window), so it cannot go back to {length}. fork() the cache there instead."
+                f"{self.slots} (its window), so it cannot go back to {length}. Keep a fork() from there."
             )
         self.lengths[:] = shorter
 
@@ -217,7 +217,7 @@ class KVCache:
         (8,)
         """
         copies = as_int("KVCache.fork", "copies", copies, 1)
-        layers, batch, heads, slots, dim = self.keys.shape
+        layers, batch, heads, _, dim = self.keys.shape
         twin = object.__new__(type(self))
         KVCache.__init__(twin, copies * batch, self.max_seq_len, layers, heads, dim, self.dtype, self.window)
         held = slice(0, int(self.lengths.max()))  # slots that were never filled need not be touched
