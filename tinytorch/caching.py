@@ -195,8 +195,8 @@ def _cached_forward(attention: MultiHeadAttention, cache: KVCache, layer: int, i
             raise ValueError("MultiHeadAttention: weights are not available while the KV cache is on.")
         if padding_mask is not None or not _is_causal(mask, x.shape[1]):
             raise ValueError(
-                "MultiHeadAttention: while the KV cache is on, each position sees all before it, and this mask "
-                "says otherwise. Leave it out; disable_kv_cache(model) to use it."
+                "MultiHeadAttention: while the KV cache is on, each position sees all before it, and this "
+                "mask says otherwise. Leave it out, or disable_kv_cache(model) to use it."
             )
         y = attention.infer(x.data, cache, layer)
         if is_last:
