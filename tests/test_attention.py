@@ -155,7 +155,7 @@ def test_infer_is_causal_forward():
     np.testing.assert_allclose(attention.infer(x.data), attention(x, causal=True).data, rtol=1e-4, atol=1e-5)
 
 
-def test_infer_fills_an_empty_cache_then_goes_one_by_one():
+def test_infer_with_a_cache_takes_any_number_of_positions_at_a_time():
     attention = MultiHeadAttention(8, 2)
     (x,) = tensors((2, 6, 8))
     cache = kernels.KVCache(2, 6, 1, 2, 4)
@@ -167,10 +167,11 @@ def test_infer_fills_an_empty_cache_then_goes_one_by_one():
         cache.advance()
     np.testing.assert_allclose(np.concatenate(got, axis=1), expected, rtol=1e-4, atol=1e-5)
     cache.reset()
-    attention.infer(x.data[:, :1], cache)
-    cache.advance()
-    with pytest.raises(ValueError, match="one position at a time"):
-        attention.infer(x.data[:, 1:3], cache)
+    got = []
+    for start, end in ((0, 1), (1, 3), (3, 6)):
+        got.append(attention.infer(x.data[:, start:end], cache))
+        cache.advance(end - start)
+    np.testing.assert_allclose(np.concatenate(got, axis=1), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("attend", [fused_attention, lambda *args: scaled_dot_product_attention(*args)[0]])

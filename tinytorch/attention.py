@@ -246,27 +246,17 @@ class MultiHeadAttention(Module):
             appended. The caller advances the cache, once all layers have run.
         layer : int
             Which layer of the cache is this one's.
-
-        Raises
-        ------
-        ValueError
-            Several new positions, but the cache is not empty.
         """
         self._check_input(x.shape)
         q, k, v = (self._split_heads(infer(proj, x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         if self.rotary is not None:
             start = 0 if cache is None else cache.lengths
             q, k = self.rotary.turned(q, start), self.rotary.turned(k, start)
-        if cache is not None and x.shape[1] == 1:
-            return infer(self.out_proj, self._join_heads(kernels.attention_decode(q, k, v, cache, layer)))
-        if cache is not None:
-            if cache.lengths.any():
-                raise ValueError(
-                    f"MultiHeadAttention: {x.shape[1]} new positions for a cache that already holds "
-                    f"{int(cache.lengths.max())}. Feed one position at a time, or cache.reset() first."
-                )
-            cache.append(layer, k, v)
-        return infer(self.out_proj, self._join_heads(kernels.attention(q, k, v, causal=True)))
+        if cache is None:
+            y = kernels.attention(q, k, v, causal=True)
+        else:
+            y = kernels.attention_cached(q, k, v, cache, layer)
+        return infer(self.out_proj, self._join_heads(y))
 
     def _split_heads(self, x: Any) -> Any:
         """(B, T, H * D) to (B, H, T, D), whatever the number of heads."""

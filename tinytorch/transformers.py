@@ -264,12 +264,17 @@ class LanguageModel(GenerationMixin, Module):
         -------
         float32 array (B, T, vocab_size)
         """
-        start = 0 if cache is None else int(cache.lengths[0])
-        ids = self._checked(tokens, start)
+        ids = self._checked(tokens, 0 if cache is None else max(cache.lengths.tolist()))
         steps = ids.shape[1]
+        if cache is not None and len(cache.lengths) != len(ids):
+            raise ValueError(
+                f"{type(self).__name__}: {len(ids)} sequences of ids {ids.shape} for a cache with "
+                f"batch_size={len(cache.lengths)}. Give each its own: new_cache(batch_size={len(ids)})."
+            )
         x = self.token_embedding.weight.data[ids]
         if self.position_embedding is not None:
-            x = x + self.position_embedding.weight.data[start : start + steps]
+            starts = 0 if cache is None else cache.lengths[:, None]
+            x = x + self.position_embedding.weight.data[starts + np.arange(steps)]
         if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
             x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
         else:
@@ -282,7 +287,11 @@ class LanguageModel(GenerationMixin, Module):
         return infer(self.lm_head, infer(self.ln_f, x))
 
     def new_cache(
-        self, batch_size: int = 1, max_seq_len: int | None = None, dtype: str = "float32"
+        self,
+        batch_size: int = 1,
+        max_seq_len: int | None = None,
+        dtype: str = "float32",
+        window: int | None = None,
     ) -> kernels.KVCache:
         """Return an empty cache of this model's layers and heads, for `max_seq_len` positions."""
         return kernels.KVCache(
@@ -292,6 +301,7 @@ class LanguageModel(GenerationMixin, Module):
             self.num_kv_heads,
             self.embed_dim // self.num_heads,
             dtype,
+            window,
         )
 
     def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
