@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tinytorch import kernels
+from tinytorch.layers import Linear
 from tinytorch.sampling import Sampling
 from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
@@ -231,3 +232,59 @@ def test_generation_runs_on_a_replaced_matmul(model):
     with kernels.use(matmul=mine):
         assert np.array_equal(model.generate(tokens(1, 1), 6, temperature=0).data, expected)
     assert len(calls) >= 6 * 2 * 6
+
+
+HOOKED = {
+    "model": lambda model: model,
+    "embedding": lambda model: model.token_embedding,
+    "positions": lambda model: model.position_embedding,
+    "block": lambda model: model.blocks[1],
+    "attention": lambda model: model.blocks[0].attention,
+    "projection": lambda model: model.blocks[0].attention.v_proj,
+    "norm": lambda model: model.ln_f,
+    "mlp": lambda model: model.blocks[1].mlp,
+    "gelu": lambda model: model.blocks[1].mlp.gelu,
+    "head": lambda model: model.lm_head,
+}
+
+
+@pytest.mark.parametrize("part", HOOKED.values(), ids=HOOKED.keys())
+def test_forward_hooks_are_called(model, part):
+    """What hooks change shows in the text, which is that of the hooked model without a cache."""
+    plain, seen = greedy(model, [1, 2, 3], 4), []
+
+    def hook(module, inputs, output):
+        seen.append(output.shape[-2])
+        noise = np.random.default_rng(0).standard_normal(output.shape[-1:], np.float32)
+        return Tensor(output.data + 10 * noise)
+
+    layer = part(model)
+    before = []
+    with (
+        layer.register_forward_hook(hook),
+        layer.register_forward_pre_hook(lambda module, inputs: before.append(inputs)),
+    ):
+        hooked = greedy(model, [1, 2, 3], 4)
+        assert seen[0] in (1, 3) and seen[1:] == [1] * 3 and len(before) == 4
+        for t in range(3, 7):
+            assert hooked[t] == model([hooked[:t]]).data[0, -1].argmax()
+    assert hooked != plain and greedy(model, [1, 2, 3], 4) == plain
+
+
+def test_a_layer_in_anothers_place_is_run(model):
+    class Twice(Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    twice = Twice(16, VOCAB, bias=False)
+    twice.weight.data = -model.lm_head.weight.data
+    model.lm_head = twice
+    text = greedy(model, [1, 2], 5)
+    for t in range(2, 7):
+        assert text[t] == model([text[:t]]).data[0, -1].argmax()
+
+
+def test_attention_that_cannot_go_step_by_step_is_an_error(model):
+    model.blocks[0].attention = Linear(16, 16)
+    with pytest.raises(TypeError, match=r"Linear has no method infer\(x, cache, layer\)"):
+        model.generate([[1]], 3)

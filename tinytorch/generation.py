@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .attention import Array
+from .attention import Array, infer
 from .embeddings import Embedding
 from .sampling import Sampling
 from .tensor import Tensor, from_numpy
@@ -146,7 +146,8 @@ class GenerationMixin:
     ) -> Iterator[Any]:
         """Continue each prompt, handing over each token as soon as it is chosen.
 
-        While it runs, the model's weights must not change.
+        While it runs, the model's weights must not change. Forward hooks are called as for any other run, on
+        what is read: the prompt, then one token at a time (without a cache, all of the text each time).
 
         Parameters
         ----------
@@ -234,10 +235,10 @@ class GenerationMixin:
         if cache is not None:
             new = [s[held:] for s, held in zip(sequences, cache.lengths.tolist(), strict=True)]
         if len({len(s) for s in new}) == 1:
-            return self.infer(np.array(new), cache, last_only=True)[:, 0]
+            return infer(self, np.array(new), cache, True)[:, 0]
         # Prompts of different lengths: one after the other wastes nothing on padding.
         parts = [
-            self.infer(np.array([s]), None if cache is None else cache.row(b), last_only=True)[:, 0]
+            infer(self, np.array([s]), None if cache is None else cache.row(b), True)[:, 0]
             for b, s in enumerate(new)
         ]
         return np.concatenate(parts)
