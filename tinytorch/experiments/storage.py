@@ -21,8 +21,9 @@ _NOT_TRAINING = (
     "course/",
     "grading/",
     "interop/",
-    "benchmarking.py",
-    "timing.py",
+    "benchmarking",
+    "profiling",
+    "timing",
 )
 
 
