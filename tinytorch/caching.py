@@ -131,7 +131,8 @@ def enable_kv_cache(model: Any, batch_size: int = 1) -> KVCache:
         )
     disable_kv_cache(model)
     head_dim = model.embed_dim // model.num_heads
-    cache = KVCache(batch_size, model.max_seq_len, model.num_layers, model.num_heads, head_dim)
+    kv_heads = getattr(model, "num_kv_heads", model.num_heads)
+    cache = KVCache(batch_size, model.max_seq_len, model.num_layers, kv_heads, head_dim)
     for layer, block in enumerate(model.blocks):
         is_last = layer == len(model.blocks) - 1
         block.attention.forward = _cached_forward(block.attention, cache, layer, is_last)

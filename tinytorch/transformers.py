@@ -13,11 +13,12 @@ from . import kernels
 from .activations import GELU
 from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
+from .generation import GenerationMixin
 from .layers import Dropout, LayerNorm, Linear, check_positive
 from .module import Module
 from .tensor import Tensor, from_numpy
 
-__all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
+__all__ = ["GPT", "MLP", "LanguageModel", "LayerNorm", "TransformerBlock", "create_causal_mask"]
 
 
 def create_causal_mask(seq_len: int) -> Tensor:
@@ -142,50 +143,36 @@ def _weight_and_bias(layer: Linear) -> tuple[Array, Array | None]:
     return layer.weight.data, None if layer.bias is None else layer.bias.data
 
 
-class GPT(Module):
-    """A decoder-only language model: for each position, a score for each possible next token.
+class LanguageModel(GenerationMixin, Module):
+    """What decoder-only models have in common: vectors for the tokens, blocks, a norm, and at each position
+    a score for each possible next token.
 
-    Source: A. Radford et al., *Language Models are Unsupervised Multitask Learners*, 2019.
-
-    Parameters
-    ----------
-    vocab_size, embed_dim, num_layers, num_heads : int
-    max_seq_len : int
-        The longest sequence it can read.
-    dropout_prob : float
-        Inside the blocks, in training mode only.
+    A subclass makes the attributes; `GPT` is one.
 
     Attributes
     ----------
-    token_embedding, position_embedding : Embedding
+    vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, max_seq_len : int
+    token_embedding : Embedding (vocab_size, embed_dim)
+    position_embedding : Embedding (max_seq_len, embed_dim), or None where attention itself knows positions
     blocks : list of TransformerBlock
-    ln_f : LayerNorm
-    lm_head : Linear (embed_dim, vocab_size), without bias
+    ln_f : LayerNorm or RMSNorm
+    lm_head : Linear (embed_dim, vocab_size)
     """
 
-    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
+    vocab_size: int
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    position_embedding: Embedding | None = None
+    blocks: list[TransformerBlock]
+    ln_f: Module
+    lm_head: Linear
 
-    def __init__(
-        self,
-        vocab_size: int,
-        embed_dim: int,
-        num_layers: int,
-        num_heads: int,
-        max_seq_len: int = 1024,
-        dropout_prob: float = 0.0,
-    ):
-        check_positive("GPT", num_layers=num_layers)
-        self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
-        self.num_heads, self.max_seq_len = num_heads, max_seq_len
-        self.token_embedding = Embedding(vocab_size, embed_dim)
-        self.position_embedding = Embedding(max_seq_len, embed_dim)
-        self.blocks = [
-            TransformerBlock(embed_dim, num_heads, dropout_prob=dropout_prob) for _ in range(num_layers)
-        ]
-        self.ln_f = LayerNorm(embed_dim)
-        self.lm_head = Linear(embed_dim, vocab_size, bias=False)
-        self._kv_cache: kernels.KVCache | None = None  # set by caching.enable_kv_cache
-        self._cache_enabled = False
+    # Set by caching.enable_kv_cache.
+    _kv_cache: kernels.KVCache | None = None
+    _cache_enabled = False
+    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
 
     def forward(self, tokens: Any) -> Tensor:
         """Score every possible next token at every position.
@@ -203,7 +190,9 @@ class GPT(Module):
         if self._cache_enabled and self._kv_cache is not None:
             return from_numpy(self.infer(tokens, self._kv_cache))
         ids = self._checked(tokens, start=0)
-        x = self.token_embedding(ids) + self.position_embedding(np.arange(ids.shape[1]))
+        x = self.token_embedding(ids)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(np.arange(ids.shape[1]))
         for block in self.blocks:
             x = block(x, causal=True)
         return self.lm_head(self.ln_f(x))
@@ -227,7 +216,9 @@ class GPT(Module):
         start = 0 if cache is None else int(cache.lengths[0])
         ids = self._checked(tokens, start)
         steps = ids.shape[1]
-        x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[start : start + steps]
+        x = self.token_embedding.weight.data[ids]
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight.data[start : start + steps]
         if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
             x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
         else:
@@ -239,123 +230,92 @@ class GPT(Module):
             x = x[:, -1:]
         return infer(self.lm_head, infer(self.ln_f, x))
 
-    def generate(
-        self,
-        prompt_tokens: Any,
-        max_new_tokens: int = 50,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        use_cache: bool = True,
-        seed: int | np.random.Generator | None = None,
-    ) -> Tensor:
-        """Continue each prompt, one token at a time.
-
-        Parameters
-        ----------
-        prompt_tokens : ids (B, T) or (T,)
-        max_new_tokens : int
-            The last new token is never read, so T + max_new_tokens - 1 positions are needed.
-        temperature : float
-            Divides the logits before sampling: below 1 is more cautious, above 1 more adventurous,
-            0 always takes the most likely token.
-        top_k : int, optional
-            Sample among the k most likely tokens only.
-        use_cache : bool
-            Keep keys and values of earlier positions instead of computing them again for each token.
-        seed : int or numpy Generator, optional
-
-        Returns
-        -------
-        Tensor (B, T + max_new_tokens) of int64
-            Prompts and what follows.
-
-        Raises
-        ------
-        ValueError
-            The sequence would outgrow `max_seq_len`, or an argument makes no sense.
-        """
-        ids = self.token_embedding.checked(prompt_tokens)
-        ids = ids[None] if ids.ndim == 1 else ids
-        self._check_generation(ids, max_new_tokens, temperature, top_k)
-        rng = np.random.default_rng(seed)
-        sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
-        sequence[:, : ids.shape[1]] = ids
-        cache = self._new_cache(*sequence.shape) if use_cache else None
-        read = 0  # how many positions the cache holds
-        # One position at a time reads weights as they lie; whole sequences are worth packing them for.
-        packed = nullcontext() if use_cache and ids.shape[1] == 1 else packed_weights(self)
-        with packed, self._described_blocks():
-            for length in range(ids.shape[1], sequence.shape[1]):
-                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
-                sequence[:, length] = _choose(logits, temperature, top_k, rng)
-                read = length if use_cache else 0
-        return from_numpy(sequence)
+    def new_cache(
+        self, batch_size: int = 1, max_seq_len: int | None = None, dtype: str = "float32"
+    ) -> kernels.KVCache:
+        """Return an empty cache of this model's layers and heads, for `max_seq_len` positions."""
+        return kernels.KVCache(
+            batch_size,
+            self.max_seq_len if max_seq_len is None else max_seq_len,
+            self.num_layers,
+            self.num_kv_heads,
+            self.embed_dim // self.num_heads,
+            dtype,
+        )
 
     def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
         return self._described or as_decoder_blocks(self.blocks)
 
     @contextmanager
-    def _described_blocks(self) -> Iterator[None]:
-        """Look at the blocks once and not for each token; inside, they and their weights must not change."""
+    def unchanging(self, pack: bool) -> Iterator[None]:
+        """Look at the blocks once and not for each token; inside, they and their weights must not change.
+
+        With `pack`, weights are also rearranged once, which whole sequences are worth: see `packed_weights`.
+        """
         self._described = as_decoder_blocks(self.blocks)
         try:
-            yield
+            with packed_weights(self) if pack else nullcontext():
+                yield
         finally:
             self._described = None
 
-    def _new_cache(self, batch_size: int, length: int) -> kernels.KVCache:
-        head_dim = self.embed_dim // self.num_heads
-        return kernels.KVCache(batch_size, length, self.num_layers, self.num_heads, head_dim)
-
     def _checked(self, tokens: Any, start: int) -> NDArray[np.int64]:
         """Return ids (B, T) that this model can read from position `start` on."""
+        name = type(self).__name__
         ids = self.token_embedding.checked(tokens)
         if ids.ndim != 2 or ids.size == 0:
             raise ValueError(
-                f"GPT: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
+                f"{name}: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
             )
         if start + ids.shape[1] > self.max_seq_len:
             held = f" after {start} in the cache" if start else ""
             raise ValueError(
-                f"GPT: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
+                f"{name}: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
                 f"max_seq_len={self.max_seq_len}. Keep the last ones only: tokens[:, -max_seq_len:]."
             )
         return ids
 
-    def _check_generation(
-        self, ids: NDArray[np.int64], max_new_tokens: int, temperature: float, top_k: int | None
-    ) -> None:
-        if ids.ndim != 2 or ids.size == 0:
-            raise ValueError(
-                "GPT.generate: the prompt must have shape (batch, time) and at least one token, "
-                f"got {ids.shape}."
-            )
-        if max_new_tokens < 0:
-            raise ValueError(f"GPT.generate: max_new_tokens can't be negative, got {max_new_tokens}.")
-        if not temperature >= 0:
-            raise ValueError(f"GPT.generate: temperature must be 0 (greedy) or more, got {temperature}.")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"GPT.generate: top_k must be at least 1, got {top_k}.")
-        needed = ids.shape[1] + max(0, max_new_tokens - 1)
-        if needed > self.max_seq_len:
-            room = self.max_seq_len - ids.shape[1] + 1
-            raise ValueError(
-                f"GPT.generate: a prompt of {ids.shape[1]} tokens and {max_new_tokens} new ones need "
-                f"{needed} positions, but max_seq_len={self.max_seq_len}. "
-                + (f"Ask for at most {room} new tokens." if room > 0 else "Shorten the prompt.")
-            )
 
+class GPT(LanguageModel):
+    """A decoder-only language model with learned positions.
 
-def _choose(
-    logits: Array, temperature: float, top_k: int | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw one token for each row of logits (B, V)."""
-    if not np.isfinite(logits).all():
-        raise ValueError("GPT.generate: the model's logits hold NaN or infinity; did its training diverge?")
-    if temperature == 0:
-        return logits.argmax(axis=-1)
-    if top_k is not None and top_k < logits.shape[-1]:
-        threshold = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
-        logits = np.where(logits < threshold, -np.inf, logits)
-    # The largest of logit + Gumbel noise is distributed as softmax (Gumbel 1954): no sums, no overflow.
-    return (logits / temperature + rng.gumbel(size=logits.shape)).argmax(axis=-1)
+    Source: A. Radford et al., *Language Models are Unsupervised Multitask Learners*, 2019.
+
+    Parameters
+    ----------
+    vocab_size, embed_dim, num_layers, num_heads : int
+    max_seq_len : int
+        The longest sequence it can read.
+    dropout_prob : float
+        Inside the blocks, in training mode only.
+
+    Attributes
+    ----------
+    token_embedding, position_embedding : Embedding
+    blocks : list of TransformerBlock
+    ln_f : LayerNorm
+    lm_head : Linear (embed_dim, vocab_size), without bias
+    """
+
+    position_embedding: Embedding
+    ln_f: LayerNorm
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int,
+        num_layers: int,
+        num_heads: int,
+        max_seq_len: int = 1024,
+        dropout_prob: float = 0.0,
+    ):
+        check_positive("GPT", num_layers=num_layers)
+        self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
+        self.num_heads, self.num_kv_heads, self.max_seq_len = num_heads, num_heads, max_seq_len
+        self.token_embedding = Embedding(vocab_size, embed_dim)
+        self.position_embedding = Embedding(max_seq_len, embed_dim)
+        self.blocks = [
+            TransformerBlock(embed_dim, num_heads, dropout_prob=dropout_prob) for _ in range(num_layers)
+        ]
+        self.ln_f = LayerNorm(embed_dim)
+        self.lm_head = Linear(embed_dim, vocab_size, bias=False)
