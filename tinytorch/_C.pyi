@@ -330,7 +330,8 @@ def linear_int8(
 def linear_int8_dynamic(
     x: F32, packed: Packed, k: int, n: int, w_scale: F32, bias: F32 | None, activation: int, /
 ) -> F32:
-    """x (..., K) -> (..., N): q = rint(x / s), s = max|x| / 127 of each row; y = float32(acc) * w_scale * s + bias.
+    """x (..., K) -> (..., N): q = rint(x / s), s = max|x| / 127 of each row;
+    y = float32(acc) * w_scale * s + bias.
     A row that is not finite gives NaN."""
 
 def add_int8(

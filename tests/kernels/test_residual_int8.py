@@ -1,4 +1,4 @@
-"""Sums of quantized arrays, and rows quantized while they pass: the reference's integers, on every CPU level."""
+"""Sums of quantized arrays, and rows quantized as they pass: the reference's integers on all levels."""
 
 import numpy as np
 import pytest

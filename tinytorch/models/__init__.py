@@ -5,5 +5,6 @@ from tinytorch.models.gpt import char_gpt, next_token_loss
 from tinytorch.models.lenet import LeNet
 from tinytorch.models.mlp import MLPClassifier
 from tinytorch.models.perceptron import Perceptron
+from tinytorch.models.resnet import ResNet
 
-__all__ = ["DigitsCNN", "LeNet", "MLPClassifier", "Perceptron", "char_gpt", "next_token_loss"]
+__all__ = ["DigitsCNN", "LeNet", "MLPClassifier", "Perceptron", "ResNet", "char_gpt", "next_token_loss"]
