@@ -34,8 +34,11 @@ from .observers import (
     quantize_weight,
 )
 from .scales import BYTES_PER_INT8, EPSILON, INT8_MAX_VALUE, INT8_MIN_VALUE, INT8_RANGE, Scale
+from .sensitivity import LayerSensitivity, RoundingErrors, rounding_errors, sensitivity
 from .stages import ConvolutionInt8, DenseDynamic, DenseInt8, InFloat, Quantize, ResidualInt8
 from .static import quantize_stage
+from .storage import load_quantized, save_quantized
+from .training import FakeQuantize, convert, fake_quantize, prepare_qat
 from .weights import (
     ConvolutionInt4,
     DenseInt4,
@@ -57,8 +60,10 @@ __all__ = [
     "DenseInt4",
     "DenseInt8",
     "Dequantized",
+    "FakeQuantize",
     "HistogramObserver",
     "InFloat",
+    "LayerSensitivity",
     "MSEObserver",
     "MinMaxObserver",
     "MovingAverageObserver",
@@ -67,11 +72,16 @@ __all__ = [
     "QuantizedLinear",
     "Quantizer",
     "ResidualInt8",
+    "RoundingErrors",
     "Scale",
     "compare_model_sizes",
+    "convert",
     "dequantize_int8",
+    "fake_quantize",
     "image_patches",
+    "load_quantized",
     "model_bytes",
+    "prepare_qat",
     "quantize",
     "quantize_int4",
     "quantize_int8",
@@ -79,4 +89,7 @@ __all__ = [
     "quantize_naive",
     "quantize_stage",
     "quantize_weight",
+    "rounding_errors",
+    "save_quantized",
+    "sensitivity",
 ]

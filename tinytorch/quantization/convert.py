@@ -56,7 +56,7 @@ def quantize(
         Samples like those the model will see, from the training set; a hundred are enough for most models.
         Of batches that are pairs, such as a DataLoader's, the first part is taken. Token ids for a `GPT`.
     weights : "int8" or "int4"
-        int4 keeps activations in float32, and one scale for each `group_size` inputs; it needs no calibration.
+        int4 keeps activations in float32, has one scale for each `group_size` inputs, needs no calibration.
     activations : "static" or "dynamic", optional
         How int8 activations get their scale: once, from the calibration data (the default where there are
         some), or from each input itself.
@@ -96,7 +96,7 @@ def quantize(
         return _with_linears(model, weights, group_size, watch, calibration)
     pack, stages = partial(pack_weight, per_channel=per_channel), lower(model)
     if static:
-        with _calibrating(model):
+        with calibrating(model):
             return InferenceModel(
                 quantize_stages(stages, batches_of(calibration, np.float32), observer_type(observer), pack)
             )
@@ -155,7 +155,7 @@ def _modules(model: Any) -> Iterable[Module]:
 
 
 @contextmanager
-def _calibrating(model: Any) -> Iterator[None]:
+def calibrating(model: Any) -> Iterator[None]:
     """Errors of kernels on calibration data, with the reason in front."""
     try:
         yield
@@ -215,7 +215,7 @@ def _observe_inputs(
         observers[layer].observe(inputs[0].data)
 
     hooks = [layer.register_forward_pre_hook(see) for layer in observers]
-    with _calibrating(model):
+    with calibrating(model):
         for batch in batches_of(calibration):
             model(from_numpy(batch))
     for hook in hooks:

@@ -53,6 +53,13 @@ class QuantizedLinear(Module):
         else:
             self.stages = (DenseDynamic(pack_weight(Dense(linear_layer.weight.data, bias)), bias),)
 
+    @classmethod
+    def of_stages(cls, in_features: int, out_features: int, stages: tuple[Stage, ...]) -> QuantizedLinear:
+        """A layer of what another's `stages` held."""
+        layer = cls.__new__(cls)
+        layer.in_features, layer.out_features, layer.stages = in_features, out_features, stages
+        return layer
+
     def infer(self, x: Array) -> Array:
         """x (..., in_features), an array, to (..., out_features), without a graph."""
         return run_stages(self.stages, x)
@@ -166,11 +173,11 @@ def replace_modules(model: Module, make: Callable[[Module], Module | None]) -> i
                 if (new := make(child)) is not None:
                     made[id(child)] = new
             if id(child) in made:
-                _assign(parent, name, made[id(child)])
+                assign(parent, name, made[id(child)])
     return len(made)
 
 
-def _assign(parent: Module, name: str, child: Module) -> None:
+def assign(parent: Module, name: str, child: Module) -> None:
     """Set the member that `named_children` calls so: an attribute, or an element of lists and dicts."""
     attribute, *path = name.split(".")
     if not path:
