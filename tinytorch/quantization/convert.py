@@ -141,6 +141,8 @@ def _check(model: Any, weights: str, activations: str | None, calibration: Any) 
             "quantize: this model is quantized or optimized already; give the trained float32 model, "
             "which it was made of"
         )
+    if any(hasattr(m, "input_rounding") for m in _modules(model)):
+        raise ValueError("quantize: this model was prepared by prepare_qat; convert(model) makes it integers")
     if not isinstance(model, Module):
         raise TypeError(f"quantize: model must be a Module, got {type(model).__name__}")
     if activations == "static" and calibration is None:
