@@ -255,7 +255,7 @@ def _network(
                 dense_hits, [_pruned_at_once(c, sparsity, block) for c in classifiers], classifiers, context
             )
             after = _loss(dense_hits, [models[sparsity] for models in tuned], classifiers, context)
-            sparse = sparsify(tuned[0][sparsity], block=block, least_sparsity=DENSE_BELOW)
+            sparse = sparsify(tuned[0][sparsity], block=block, measure=False, least_sparsity=DENSE_BELOW)
             race = context.race(partial(dense, images), partial(sparse, images), names=("dense", "sparse"))
             section.samples[f"{name}, {sparsity}, {label}"] = race
             by_parameters, by_bytes = _compression(tuned[0][sparsity], sparse)
