@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tinytorch.course.checks import PUBLIC_SEED, Check, Lab, fresh_seeds
-from tinytorch.course.failures import Borrowed, CheckFailed, NotBuilt
+from tinytorch.course.failures import Borrowed, CheckFailed, Died, NotBuilt
 from tinytorch.course.subject import Subject
 from tinytorch.grading.collect import Submission
-from tinytorch.grading.isolate import Died, Limits, Worker
+from tinytorch.grading.isolate import Limits, Worker
 
 PASSED, FAILED, NOT_GRADED = "passed", "failed", "not graded"
 
