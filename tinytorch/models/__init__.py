@@ -7,6 +7,7 @@ from tinytorch.models.lenet import LeNet
 from tinytorch.models.llama import Llama
 from tinytorch.models.mlp import MLPClassifier
 from tinytorch.models.perceptron import Perceptron
+from tinytorch.models.resnet import ResNet
 
 __all__ = [
     "DigitsCNN",
@@ -14,6 +15,7 @@ __all__ = [
     "Llama",
     "MLPClassifier",
     "Perceptron",
+    "ResNet",
     "char_gpt",
     "load_model",
     "next_token_loss",
