@@ -105,10 +105,14 @@ def roofline(
     """
     if not flops > 0 or not moved_bytes > 0:
         raise ValueError(f"roofline: flops and moved_bytes must be positive, got {flops} and {moved_bytes}")
-    machine = timing.machine()
-    peak, bandwidth = ceilings(machine["level"], machine["threads"])
-    intensity = flops / moved_bytes
     speed = timing.race_many({"it": call, "again": call}, seconds=seconds).rate("it", flops / 1e9, "GFLOP/s")
+    return place(name, flops, moved_bytes, speed, threads=timing.machine()["threads"])
+
+
+def place(name: str, flops: float, moved_bytes: float, speed: Measured, *, threads: int) -> Roofline:
+    """Put a speed that was measured elsewhere (in GFLOP/s, by `threads`) under this machine's ceilings."""
+    peak, bandwidth = ceilings(timing.machine()["level"], threads)
+    intensity = flops / moved_bytes
     slope = bandwidth.scaled(intensity, "GFLOP/s")
     bound = "memory" if slope.value < peak.value else "compute"
     return Roofline(name, intensity, speed, slope if bound == "memory" else peak, bound, peak, bandwidth)
