@@ -119,6 +119,7 @@ def measure(case: Case, threads: int, seconds: float) -> Result:
             {**contenders, **{name: limit.call for name, limit in limits.items()}},
             seconds=seconds,
             settle=threads > 1,
+            compare=False,
         )
     return Result(
         case.family, case.shape, threads, case.operations, case.read_bytes, races,

@@ -109,7 +109,8 @@ tt_status tt_attention_backward_f32(const tt_attention *attention, const float *
                                     const float *lse, float *dq, float *dk, float *dv);
 
 /* One layer of a cache: keys and values (batch, kv_heads, capacity, d), float, or int8_t where the scales
- * (batch, kv_heads, capacity) are not NULL. lengths (batch) counts the positions stored, below capacity. */
+ * (batch, kv_heads, capacity) are not NULL. lengths (batch) counts the positions so far, each from 0 on. Position p
+ * lies in slot p % capacity: a longer sequence overwrites its oldest positions, and sees the last `capacity`. */
 typedef struct {
     size_t batch, kv_heads, capacity, d;
     void *keys, *values;
@@ -117,8 +118,8 @@ typedef struct {
     const int64_t *lengths;
 } tt_kv_cache;
 
-/* Stores k, v (batch, kv_heads, 1, d) at lengths[b], then y (batch, heads, 1, d) = attention of
- * q (batch, heads, 1, d) over positions 0 ... lengths[b]. */
+/* Stores k, v (batch, kv_heads, 1, d) as position lengths[b], then y (batch, heads, 1, d) = attention of
+ * q (batch, heads, 1, d) over the positions up to it. TT_BAD_VALUE, and nothing stored, for a length below 0. */
 tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
                               const float *v, float scale, float *y);
 
@@ -135,7 +136,7 @@ typedef struct {
 } tt_decoder_block;
 
 /* Takes x (batch, width), one new position of each sequence, through all blocks in place. Block i reads and appends to
- * caches[i]; the caches have one shape and the same lengths. On TT_BAD_VALUE, a full cache, nothing is written. */
+ * caches[i]; the caches have one shape and the same lengths. On TT_BAD_VALUE, a length below 0, nothing is written. */
 tt_status tt_decode_blocks(size_t count, const tt_decoder_block *blocks, const tt_kv_cache *caches, size_t heads,
                            size_t width, float *x);
 

@@ -7,7 +7,7 @@ from tinytorch.autograd import no_grad
 from tinytorch.caching import KVCache, create_kv_cache, disable_kv_cache, enable_kv_cache
 from tinytorch.module import Module
 from tinytorch.tensor import Tensor
-from tinytorch.transformers import GPT, TransformerBlock
+from tinytorch.transformers import GPT, TransformerBlock, create_causal_mask
 
 rng = np.random.default_rng(0)
 
@@ -65,6 +65,35 @@ def test_memory_is_what_is_allocated(capsys):
     assert usage["per_layer_mb"] == pytest.approx(usage["total_mb"] / 4)
     assert "MB" in capsys.readouterr().out
     assert KVCache(2, 128, 4, 8, 16, dtype="int8").nbytes < 0.4 * cache.nbytes
+
+
+def test_memory_in_use_and_of_a_window_a_fork_and_int8():
+    cache = KVCache(2, 10, 1, 3, 4)
+    assert cache.get_memory_usage()["used_mb"] == 0
+    cache.update(0, position(), position())
+    cache.advance()
+    usage = cache.get_memory_usage()
+    assert usage["used_mb"] == pytest.approx(usage["total_mb"] / 10)
+    cache.row(0).reset()
+    assert cache.get_memory_usage()["used_mb"] == pytest.approx(usage["total_mb"] / 20)
+    assert cache.fork(3).get_memory_usage()["total_mb"] == pytest.approx(3 * usage["total_mb"])
+    ring = KVCache(2, 10, 1, 3, 4, window=5)
+    assert ring.get_memory_usage()["total_mb"] == pytest.approx(usage["total_mb"] / 2)
+    assert KVCache(2, 10, 1, 3, 4, "int8").get_memory_usage()["total_mb"] == pytest.approx(
+        usage["total_mb"] * (4 + 4) / 16
+    )
+
+
+@pytest.mark.parametrize("dtype, window", [("int8", None), ("float32", 3)])
+def test_get_gives_numbers_in_order_whatever_the_storage(dtype, window):
+    cache = KVCache(1, 9, 1, 1, 2, dtype, window)
+    for t in range(5):
+        cache.update(0, Tensor(np.full((1, 1, 1, 2), t + 1.0)), Tensor(np.full((1, 1, 1, 2), -t - 1.0)))
+        cache.advance()
+    keys, values = cache.get(0)
+    expected = np.arange(1 if window is None else 3, 6)
+    np.testing.assert_allclose(keys.data[0, 0, :, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(values.data[0, 0, :, 0], -expected, rtol=1e-6)
 
 
 def test_caches_share_the_memory():
@@ -130,6 +159,31 @@ def test_any_model_with_blocks_can_be_enabled():
     with no_grad():
         got = [own(Tensor(x.data[:, t : t + 1])).data for t in range(6)]
     np.testing.assert_allclose(np.concatenate(got, axis=1), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("prompt", [1, 5])
+def test_an_enabled_window_sees_no_further(prompt):
+    own, x = OwnModel(), Tensor(rng.standard_normal((1, 6, 8)))
+    t = np.arange(6)
+    seen = (t[:, None] >= t) & (t > t[:, None] - 3)
+    expected = x
+    for block in own.blocks:
+        expected = block(expected, mask=seen)
+    enable_kv_cache(own, window=3)
+    with no_grad():
+        got = [own(Tensor(x.data[:, :prompt])).data]
+        got += [own(Tensor(x.data[:, t : t + 1])).data for t in range(prompt, 6)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), expected.data, atol=1e-5)
+
+
+def test_an_enabled_model_refuses_masks_that_hide_the_past():
+    own = OwnModel()
+    enable_kv_cache(own)
+    x = Tensor(np.zeros((1, 2, 8)))
+    with no_grad():
+        own.blocks[0].attention(x, create_causal_mask(2))
+        with pytest.raises(ValueError, match="this mask says otherwise"):
+            own.blocks[0].attention(x, np.eye(2))
 
 
 def test_training_through_a_cache_is_an_error():

@@ -90,6 +90,16 @@ MODULES = {
         TransformerBlock(embed_dim, num_heads, mlp_ratio=4, dropout_prob=0.1)
         GPT(vocab_size, embed_dim, num_layers, num_heads, max_seq_len=1024)
     """,
+    "profiling profiler profiling.profiler perf.profiling utils.profiler": """
+        Profiler()
+        quick_profile(model, input_tensor, profiler=None)
+        analyze_weight_distribution(model, percentiles=(10, 25, 50, 75, 90))
+        Timer() MemoryProfiler() FLOPCounter()
+        ProfilerContext(
+            name='Operation', timing_runs=10, timing_warmup=2, enable_memory=True, enable_flops=False)
+        SimpleProfiler(track_memory=True, track_cpu=True)
+        profile_function(func)
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding

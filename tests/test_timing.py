@@ -2,6 +2,7 @@
 
 import gc
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -246,7 +247,7 @@ def test_peak_is_the_best_of_its_runs(monkeypatch):
         fake.function(iterations / 50)()  # 50 operations in each nanosecond
         return float(iterations)
 
-    monkeypatch.setattr(timing.kernels, "run_fma", run_fma, raising=False)
+    monkeypatch.setattr(timing.ceilings.kernels, "run_fma", run_fma, raising=False)
     peak = timing.measure_peak(seconds=0.1, clock=fake.clock)
     assert peak.unit == "GFLOP/s" and peak.value == peak.high
     assert peak.value == pytest.approx(50, rel=0.5) and peak.n >= 5
@@ -255,7 +256,7 @@ def test_peak_is_the_best_of_its_runs(monkeypatch):
 def test_bandwidth_counts_the_bytes_read(monkeypatch):
     fake = FakeMachine()
     monkeypatch.setattr(
-        timing.kernels,
+        timing.ceilings.kernels,
         "run_read",
         lambda array, passes: fake.function(passes * array.nbytes / 20)(),
         raising=False,
@@ -308,9 +309,9 @@ def test_waits_as_long_as_a_thread_of_this_process_works(monkeypatch):
         now["wall"] += seconds
         now["cpu"] += seconds * (now["wall"] < 0.035)  # another thread spins until then
 
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: now["wall"])
-    monkeypatch.setattr(timing.time, "process_time", lambda: now["cpu"])
-    monkeypatch.setattr(timing.time, "sleep", sleep)
+    monkeypatch.setattr(timing.races.time, "perf_counter", lambda: now["wall"])
+    monkeypatch.setattr(timing.races.time, "process_time", lambda: now["cpu"])
+    monkeypatch.setattr(timing.races.time, "sleep", sleep)
     assert timing.wait_until_idle() == pytest.approx(0.04)
     now["wall"] = -10.0
     assert timing.wait_until_idle(at_most=0.1) == pytest.approx(0.1, abs=0.011)
@@ -318,9 +319,36 @@ def test_waits_as_long_as_a_thread_of_this_process_works(monkeypatch):
 
 def test_settling_waits_and_calls_once_before_each_sample(monkeypatch):
     events = []
-    monkeypatch.setattr(timing, "wait_until_idle", lambda: events.append("wait") or 0.0)
+    monkeypatch.setattr(timing.races, "wait_until_idle", lambda: events.append("wait") or 0.0)
     calls = {name: lambda name=name: events.append(name) for name in "ab"}
     race_many(calls, rounds=2, repeats={"a": 1, "b": 2}, settle=True)
     sample_a, sample_b = ["wait", "a", "a"], ["wait", "b", "b", "b"]
     # Once each before the rounds, to know how long settling takes.
     assert events == ["wait", "wait", *sample_a, *sample_b, *sample_b, *sample_a]
+
+
+def test_a_race_of_different_computations_is_pointed_out():
+    ones, other, short = np.ones(4, np.float32), np.full(4, 1.1, np.float32), np.ones(3, np.float32)
+    fake = FakeMachine()
+
+    def returning(result):
+        wait = fake.function(1e6)
+        return lambda: wait() or result
+
+    def run(b, **options):
+        race(returning(ones), returning(b), names=("sum", "mean"), rounds=6, clock=fake.clock, **options)
+
+    with pytest.warns(UserWarning, match=r"'sum' and 'mean' return different results.*10 %.*compare=False"):
+        run(other)
+    with pytest.warns(UserWarning, match=r"of shapes \(4,\) and \(3,\)"):
+        run(short)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(ones + 1e-6)
+        run(other, compare=False)
+        run(None)  # nothing to compare
+
+
+def test_a_call_instead_of_a_function_is_refused():
+    with pytest.raises(TypeError, match=r"'b' must be a function of no arguments, got int.*lambda: f\(x\)"):
+        race(lambda: 1, 3)

@@ -463,10 +463,10 @@ def attention_decode(
     /,
 ) -> F32:
     """q (B, H, 1, D), k and v (B, G, 1, D); one layer's keys and values (B, G, T, D) float32, or int8
-    with the scales (B, G, T). Writes k, v at position lengths[b] of sequence b, attends over
-    0 ... lengths[b], and leaves lengths alone. A length outside [0, T) is a ValueError before anything
-    is written. int8: scale = max|k| / 127 for each position and head, q = rint(k / scale), 0 for a
-    scale of 0. -> (B, H, 1, D)."""
+    with the scales (B, G, T). Writes k, v as position lengths[b] of sequence b, in slot lengths[b] % T,
+    attends over the last T positions up to it, and leaves lengths alone. A length below 0 is a
+    ValueError before anything is written. int8: scale = max|k| / 127 for each position and head,
+    q = rint(k / scale), 0 for a scale of 0. -> (B, H, 1, D)."""
 
 def decode_blocks(
     x: F32,

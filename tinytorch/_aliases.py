@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 # Folders of earlier releases that held nothing but the modules below.
-_FOLDERS = "core text data perf optimization generation utils backends experimental nn.utils"
+_FOLDERS = "core text data perf optimization utils backends experimental nn.utils"
 FOLDERS = frozenset(f"tinytorch.{name}" for name in _FOLDERS.split())
 
 _MODULES = {
@@ -57,8 +57,8 @@ RENAMED = {
     "tinytorch.optimization.compression": {"CompressionComplete": "pruning.Compressor"},
 }
 
-# Modules that were folders: old paths lie below them.
-_FORMER_FOLDERS = {old.rpartition(".")[0] for old in MODULES} & set(MODULES.values())
+# Modules that old paths lie below, for they were folders once.
+_FORMER_FOLDERS = {old.rpartition(".")[0] for old in MODULES} - FOLDERS - {"tinytorch"}
 
 
 class AliasFinder(importlib.abc.MetaPathFinder):
@@ -117,3 +117,6 @@ def install() -> None:
     """Let Python import the old paths, from now on."""
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, AliasFinder())
+    for name in _FORMER_FOLDERS & sys.modules.keys():  # imported before: let Python look below them, too
+        if not hasattr(sys.modules[name], "__path__"):
+            sys.modules[name].__path__ = []

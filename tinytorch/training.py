@@ -187,7 +187,7 @@ class Trainer:
         batches = self._progress(loader, f"epoch {self.epoch + 1}")
         for number, batch in enumerate(batches, 1):
             inputs, targets = _pair(batch)
-            loss = self.loss_fn(self._run(inputs), targets)
+            loss = self._loss(inputs, targets)
             value = _finite(loss, number)
             total += value * len(inputs)
             samples += len(inputs)
@@ -247,6 +247,10 @@ class Trainer:
             raise ValueError("evaluate: the loader gave no batches")
         self.history["eval_loss"].append(total / samples)
         return total / samples, right / samples
+
+    def _loss(self, inputs: Any, targets: Any) -> Tensor:
+        """What a batch is trained on."""
+        return self.loss_fn(self._run(inputs), targets)
 
     def _run(self, inputs: Any) -> Any:
         """The model's outputs; called, it runs its hooks, but a model need only have `forward`."""

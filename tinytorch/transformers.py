@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .activations import GELU
+from .activations import GELU, silu
 from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
+from .generation import GenerationMixin
 from .layers import Dropout, LayerNorm, Linear, check_positive
+from .masks import as_padding_mask
 from .module import Module
 from .tensor import Tensor, from_numpy
 
-__all__ = ["GPT", "MLP", "LayerNorm", "TransformerBlock", "create_causal_mask"]
+__all__ = ["GPT", "MLP", "LanguageModel", "LayerNorm", "SwiGLU", "TransformerBlock", "create_causal_mask"]
 
 
 def create_causal_mask(seq_len: int) -> Tensor:
@@ -59,6 +61,43 @@ class MLP(Module):
         return infer(self.linear2, infer(self.gelu, infer(self.linear1, x)))
 
 
+class SwiGLU(Module):
+    """A gated MLP: one Linear says how much of another's result passes, a third brings it back.
+
+    Source: N. Shazeer, *GLU Variants Improve Transformer*, 2020, arXiv:2002.05202.
+
+    Parameters
+    ----------
+    embed_dim : int
+    hidden_dim : int, optional
+        Unless given, 8/3 * embed_dim, up to the next multiple of 32: three matrices then have about as many
+        weights as the two of `MLP`.
+
+    Attributes
+    ----------
+    gate, up : Linear (embed_dim, hidden_dim), without bias
+    down : Linear (hidden_dim, embed_dim), without bias
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int | None = None):
+        check_positive("SwiGLU", embed_dim=embed_dim)
+        hidden_dim = -(-8 * embed_dim // 96) * 32 if hidden_dim is None else hidden_dim
+        self.gate = Linear(embed_dim, hidden_dim, bias=False)
+        self.up = Linear(embed_dim, hidden_dim, bias=False)
+        self.down = Linear(hidden_dim, embed_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., embed_dim) to the same shape."""
+        return self.down(silu(self.gate(x)) * self.up(x))
+
+    def infer(self, x: Array) -> Array:
+        """The same on an array, without a graph."""
+        gate = infer(self.gate, x)
+        gate *= kernels.sigmoid(gate)
+        gate *= infer(self.up, x)
+        return infer(self.down, gate)
+
+
 class TransformerBlock(Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
@@ -71,9 +110,13 @@ class TransformerBlock(Module):
     Attributes
     ----------
     attention : MultiHeadAttention
-    ln1, ln2 : LayerNorm
-    mlp : MLP
+    ln1, ln2 : LayerNorm, or what a subclass puts in its place
+    mlp : MLP, likewise
     """
+
+    ln1: Any
+    ln2: Any
+    mlp: Any
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4, dropout_prob: float = 0.1):
         self.ln1 = LayerNorm(embed_dim)
@@ -81,9 +124,9 @@ class TransformerBlock(Module):
         self.ln2 = LayerNorm(embed_dim)
         self.mlp = MLP(embed_dim, int(embed_dim * mlp_ratio), dropout_prob)
 
-    def forward(self, x: Tensor, mask: Any = None, causal: bool = False) -> Tensor:
-        """Map x (B, T, embed_dim) to the same shape; for mask and causal see `MultiHeadAttention`."""
-        x = x + self.attention(self.ln1(x), mask, causal)
+    def forward(self, x: Tensor, mask: Any = None, causal: bool = False, padding_mask: Any = None) -> Tensor:
+        """Map x (B, T, embed_dim) to the same shape; for the masks see `MultiHeadAttention`."""
+        x = x + self.attention(self.ln1(x), mask, causal, padding_mask=padding_mask)
         return x + self.mlp(self.ln2(x))
 
     def infer(self, x: Array, cache: kernels.KVCache | None = None, layer: int = 0) -> Array:
@@ -142,8 +185,160 @@ def _weight_and_bias(layer: Linear) -> tuple[Array, Array | None]:
     return layer.weight.data, None if layer.bias is None else layer.bias.data
 
 
-class GPT(Module):
-    """A decoder-only language model: for each position, a score for each possible next token.
+class LanguageModel(GenerationMixin, Module):
+    """What decoder-only models have in common: vectors for the tokens, blocks, a norm, and at each position
+    a score for each possible next token.
+
+    A subclass makes the attributes; `GPT` is one.
+
+    Attributes
+    ----------
+    vocab_size, embed_dim, num_layers, num_heads, num_kv_heads, max_seq_len : int
+    token_embedding : Embedding (vocab_size, embed_dim)
+    position_embedding : Embedding (max_seq_len, embed_dim), or None where attention itself knows positions
+    blocks : list of TransformerBlock
+    ln_f : LayerNorm or RMSNorm
+    lm_head : Linear (embed_dim, vocab_size)
+    """
+
+    vocab_size: int
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    position_embedding: Embedding | None = None
+    blocks: list[TransformerBlock]
+    ln_f: Module
+    lm_head: Linear
+
+    # Set by caching.enable_kv_cache.
+    _kv_cache: kernels.KVCache | None = None
+    _cache_enabled = False
+    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
+
+    def forward(self, tokens: Any, padding_mask: Any = None) -> Tensor:
+        """Score every possible next token at every position.
+
+        Parameters
+        ----------
+        tokens : Tensor, array or nested list of ids (B, T)
+            All of the sequence; while a KV cache is enabled, only what follows what it holds.
+        padding_mask : Tensor or array (B, T), optional
+            1 for a token, 0 for padding, on the left or on the right. Logits at tokens are those of the
+            sequence without its padding, those at padding mean nothing.
+
+        Returns
+        -------
+        Tensor (B, T, vocab_size)
+            Logits. Those at position t depend on tokens up to t only.
+        """
+        if self._cache_enabled and self._kv_cache is not None:
+            if padding_mask is not None:
+                raise ValueError(f"{type(self).__name__}: the KV cache knows no padding_mask; disable one.")
+            return from_numpy(self.infer(tokens, self._kv_cache))
+        ids = self._checked(tokens, start=0)
+        positions = np.arange(ids.shape[1])
+        if padding_mask is not None:  # positions are counted from the first token on
+            keep = as_padding_mask(padding_mask, *ids.shape)[:, 0, 0]
+            positions = np.maximum(keep.cumsum(axis=1) - 1, 0)
+        x = self.token_embedding(ids)
+        if self.position_embedding is not None:
+            x = x + self.position_embedding(positions)
+        for block in self.blocks:
+            x = block(x, causal=True, padding_mask=padding_mask)
+        return self.lm_head(self.ln_f(x))
+
+    def infer(self, tokens: Any, cache: kernels.KVCache | None = None, last_only: bool = False) -> Array:
+        """Do what `forward` does on plain arrays: no graph, no dropout, and a cache if given.
+
+        Parameters
+        ----------
+        tokens : ids (B, T)
+            All of the sequence, or only what follows what the cache holds.
+        cache : kernels.KVCache, optional
+            Takes the keys and values of these tokens and is advanced by T.
+        last_only : bool
+            Return logits (B, 1, vocab_size) of the last position only.
+
+        Returns
+        -------
+        float32 array (B, T, vocab_size)
+        """
+        ids = self._checked(tokens, 0 if cache is None else max(cache.lengths.tolist()))
+        steps = ids.shape[1]
+        if cache is not None and len(cache.lengths) != len(ids):
+            raise ValueError(
+                f"{type(self).__name__}: {len(ids)} sequences of ids {ids.shape} for a cache with "
+                f"batch_size={len(cache.lengths)}. Give each its own: new_cache(batch_size={len(ids)})."
+            )
+        x = self.token_embedding.weight.data[ids]
+        if self.position_embedding is not None:
+            starts = 0 if cache is None else cache.lengths[:, None]
+            x = x + self.position_embedding.weight.data[starts + np.arange(steps)]
+        if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
+            x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
+        else:
+            for layer, block in enumerate(self.blocks):
+                x = block.infer(x, cache, layer)
+        if cache is not None:
+            cache.advance(steps)
+        if last_only:
+            x = x[:, -1:]
+        return infer(self.lm_head, infer(self.ln_f, x))
+
+    def new_cache(
+        self,
+        batch_size: int = 1,
+        max_seq_len: int | None = None,
+        dtype: str = "float32",
+        window: int | None = None,
+    ) -> kernels.KVCache:
+        """Return an empty cache of this model's layers and heads, for `max_seq_len` positions."""
+        return kernels.KVCache(
+            batch_size,
+            self.max_seq_len if max_seq_len is None else max_seq_len,
+            self.num_layers,
+            self.num_kv_heads,
+            self.embed_dim // self.num_heads,
+            dtype,
+            window,
+        )
+
+    def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
+        return self._described or as_decoder_blocks(self.blocks)
+
+    @contextmanager
+    def unchanging(self, pack: bool) -> Iterator[None]:
+        """Look at the blocks once and not for each token; inside, they and their weights must not change.
+
+        With `pack`, weights are also rearranged once, which whole sequences are worth: see `packed_weights`.
+        """
+        self._described = as_decoder_blocks(self.blocks)
+        try:
+            with packed_weights(self) if pack else nullcontext():
+                yield
+        finally:
+            self._described = None
+
+    def _checked(self, tokens: Any, start: int) -> NDArray[np.int64]:
+        """Return ids (B, T) that this model can read from position `start` on."""
+        name = type(self).__name__
+        ids = self.token_embedding.checked(tokens)
+        if ids.ndim != 2 or ids.size == 0:
+            raise ValueError(
+                f"{name}: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
+            )
+        if start + ids.shape[1] > self.max_seq_len:
+            held = f" after {start} in the cache" if start else ""
+            raise ValueError(
+                f"{name}: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
+                f"max_seq_len={self.max_seq_len}. Keep the last ones only: tokens[:, -max_seq_len:]."
+            )
+        return ids
+
+
+class GPT(LanguageModel):
+    """A decoder-only language model with learned positions.
 
     Source: A. Radford et al., *Language Models are Unsupervised Multitask Learners*, 2019.
 
@@ -163,7 +358,8 @@ class GPT(Module):
     lm_head : Linear (embed_dim, vocab_size), without bias
     """
 
-    _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
+    position_embedding: Embedding
+    ln_f: LayerNorm
 
     def __init__(
         self,
@@ -176,7 +372,7 @@ class GPT(Module):
     ):
         check_positive("GPT", num_layers=num_layers)
         self.vocab_size, self.embed_dim, self.num_layers = vocab_size, embed_dim, num_layers
-        self.num_heads, self.max_seq_len = num_heads, max_seq_len
+        self.num_heads, self.num_kv_heads, self.max_seq_len = num_heads, num_heads, max_seq_len
         self.token_embedding = Embedding(vocab_size, embed_dim)
         self.position_embedding = Embedding(max_seq_len, embed_dim)
         self.blocks = [
@@ -184,178 +380,3 @@ class GPT(Module):
         ]
         self.ln_f = LayerNorm(embed_dim)
         self.lm_head = Linear(embed_dim, vocab_size, bias=False)
-        self._kv_cache: kernels.KVCache | None = None  # set by caching.enable_kv_cache
-        self._cache_enabled = False
-
-    def forward(self, tokens: Any) -> Tensor:
-        """Score every possible next token at every position.
-
-        Parameters
-        ----------
-        tokens : Tensor, array or nested list of ids (B, T)
-            All of the sequence; while a KV cache is enabled, only what follows what it holds.
-
-        Returns
-        -------
-        Tensor (B, T, vocab_size)
-            Logits. Those at position t depend on tokens up to t only.
-        """
-        if self._cache_enabled and self._kv_cache is not None:
-            return from_numpy(self.infer(tokens, self._kv_cache))
-        ids = self._checked(tokens, start=0)
-        x = self.token_embedding(ids) + self.position_embedding(np.arange(ids.shape[1]))
-        for block in self.blocks:
-            x = block(x, causal=True)
-        return self.lm_head(self.ln_f(x))
-
-    def infer(self, tokens: Any, cache: kernels.KVCache | None = None, last_only: bool = False) -> Array:
-        """Do what `forward` does on plain arrays: no graph, no dropout, and a cache if given.
-
-        Parameters
-        ----------
-        tokens : ids (B, T)
-            All of the sequence, or only what follows what the cache holds.
-        cache : kernels.KVCache, optional
-            Takes the keys and values of these tokens and is advanced by T.
-        last_only : bool
-            Return logits (B, 1, vocab_size) of the last position only.
-
-        Returns
-        -------
-        float32 array (B, T, vocab_size)
-        """
-        start = 0 if cache is None else int(cache.lengths[0])
-        ids = self._checked(tokens, start)
-        steps = ids.shape[1]
-        x = self.token_embedding.weight.data[ids] + self.position_embedding.weight.data[start : start + steps]
-        if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
-            x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
-        else:
-            for layer, block in enumerate(self.blocks):
-                x = block.infer(x, cache, layer)
-        if cache is not None:
-            cache.advance(steps)
-        if last_only:
-            x = x[:, -1:]
-        return infer(self.lm_head, infer(self.ln_f, x))
-
-    def generate(
-        self,
-        prompt_tokens: Any,
-        max_new_tokens: int = 50,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        use_cache: bool = True,
-        seed: int | np.random.Generator | None = None,
-    ) -> Tensor:
-        """Continue each prompt, one token at a time.
-
-        Parameters
-        ----------
-        prompt_tokens : ids (B, T) or (T,)
-        max_new_tokens : int
-            The last new token is never read, so T + max_new_tokens - 1 positions are needed.
-        temperature : float
-            Divides the logits before sampling: below 1 is more cautious, above 1 more adventurous,
-            0 always takes the most likely token.
-        top_k : int, optional
-            Sample among the k most likely tokens only.
-        use_cache : bool
-            Keep keys and values of earlier positions instead of computing them again for each token.
-        seed : int or numpy Generator, optional
-
-        Returns
-        -------
-        Tensor (B, T + max_new_tokens) of int64
-            Prompts and what follows.
-
-        Raises
-        ------
-        ValueError
-            The sequence would outgrow `max_seq_len`, or an argument makes no sense.
-        """
-        ids = self.token_embedding.checked(prompt_tokens)
-        ids = ids[None] if ids.ndim == 1 else ids
-        self._check_generation(ids, max_new_tokens, temperature, top_k)
-        rng = np.random.default_rng(seed)
-        sequence = np.empty((len(ids), ids.shape[1] + max_new_tokens), dtype=np.int64)
-        sequence[:, : ids.shape[1]] = ids
-        cache = self._new_cache(*sequence.shape) if use_cache else None
-        read = 0  # how many positions the cache holds
-        # One position at a time reads weights as they lie; whole sequences are worth packing them for.
-        packed = nullcontext() if use_cache and ids.shape[1] == 1 else packed_weights(self)
-        with packed, self._described_blocks():
-            for length in range(ids.shape[1], sequence.shape[1]):
-                logits = self.infer(sequence[:, read:length], cache, last_only=True)[:, 0]
-                sequence[:, length] = _choose(logits, temperature, top_k, rng)
-                read = length if use_cache else 0
-        return from_numpy(sequence)
-
-    def _as_decoder_blocks(self) -> tuple[kernels.DecoderBlock, ...] | None:
-        return self._described or as_decoder_blocks(self.blocks)
-
-    @contextmanager
-    def _described_blocks(self) -> Iterator[None]:
-        """Look at the blocks once and not for each token; inside, they and their weights must not change."""
-        self._described = as_decoder_blocks(self.blocks)
-        try:
-            yield
-        finally:
-            self._described = None
-
-    def _new_cache(self, batch_size: int, length: int) -> kernels.KVCache:
-        head_dim = self.embed_dim // self.num_heads
-        return kernels.KVCache(batch_size, length, self.num_layers, self.num_heads, head_dim)
-
-    def _checked(self, tokens: Any, start: int) -> NDArray[np.int64]:
-        """Return ids (B, T) that this model can read from position `start` on."""
-        ids = self.token_embedding.checked(tokens)
-        if ids.ndim != 2 or ids.size == 0:
-            raise ValueError(
-                f"GPT: expected token ids of shape (batch, time), at least one of each, got {ids.shape}."
-            )
-        if start + ids.shape[1] > self.max_seq_len:
-            held = f" after {start} in the cache" if start else ""
-            raise ValueError(
-                f"GPT: {ids.shape[1]} tokens (axis 1 of {ids.shape}){held} don't fit "
-                f"max_seq_len={self.max_seq_len}. Keep the last ones only: tokens[:, -max_seq_len:]."
-            )
-        return ids
-
-    def _check_generation(
-        self, ids: NDArray[np.int64], max_new_tokens: int, temperature: float, top_k: int | None
-    ) -> None:
-        if ids.ndim != 2 or ids.size == 0:
-            raise ValueError(
-                "GPT.generate: the prompt must have shape (batch, time) and at least one token, "
-                f"got {ids.shape}."
-            )
-        if max_new_tokens < 0:
-            raise ValueError(f"GPT.generate: max_new_tokens can't be negative, got {max_new_tokens}.")
-        if not temperature >= 0:
-            raise ValueError(f"GPT.generate: temperature must be 0 (greedy) or more, got {temperature}.")
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"GPT.generate: top_k must be at least 1, got {top_k}.")
-        needed = ids.shape[1] + max(0, max_new_tokens - 1)
-        if needed > self.max_seq_len:
-            room = self.max_seq_len - ids.shape[1] + 1
-            raise ValueError(
-                f"GPT.generate: a prompt of {ids.shape[1]} tokens and {max_new_tokens} new ones need "
-                f"{needed} positions, but max_seq_len={self.max_seq_len}. "
-                + (f"Ask for at most {room} new tokens." if room > 0 else "Shorten the prompt.")
-            )
-
-
-def _choose(
-    logits: Array, temperature: float, top_k: int | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Draw one token for each row of logits (B, V)."""
-    if not np.isfinite(logits).all():
-        raise ValueError("GPT.generate: the model's logits hold NaN or infinity; did its training diverge?")
-    if temperature == 0:
-        return logits.argmax(axis=-1)
-    if top_k is not None and top_k < logits.shape[-1]:
-        threshold = np.partition(logits, -top_k, axis=-1)[:, -top_k, None]
-        logits = np.where(logits < threshold, -np.inf, logits)
-    # The largest of logit + Gumbel noise is distributed as softmax (Gumbel 1954): no sums, no overflow.
-    return (logits / temperature + rng.gumbel(size=logits.shape)).argmax(axis=-1)

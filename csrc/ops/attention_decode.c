@@ -39,14 +39,18 @@ static size_t queries_together(size_t left, size_t most)
     return fits >= 4 ? 4 : fits >= 2 ? 2 : 1;
 }
 
+/* How many slots the query of this position looks at. Their order does not matter to a sum. */
+static size_t visible(const tt_kv_cache *cache, size_t position) { return tt_min(position + 1, cache->capacity); }
+
 static void decode_group(void *context, size_t index, int worker)
 {
     const decode_job *job = context;
     const tt_kv_cache *cache = job->cache;
-    size_t d = cache->d, length = (size_t)cache->lengths[index / cache->kv_heads];
+    size_t d = cache->d, position = (size_t)cache->lengths[index / cache->kv_heads];
     size_t first_row = index * cache->capacity, first_query = index * job->group;
-    append(job, job->k + index * d, first_row + length, cache->keys, cache->key_scales);
-    append(job, job->v + index * d, first_row + length, cache->values, cache->value_scales);
+    size_t slot = first_row + position % cache->capacity;
+    append(job, job->k + index * d, slot, cache->keys, cache->key_scales);
+    append(job, job->v + index * d, slot, cache->values, cache->value_scales);
 
     const void *keys = row_at(cache->keys, first_row * d, is_int8(cache));
     const void *values = row_at(cache->values, first_row * d, is_int8(cache));
@@ -55,7 +59,7 @@ static void decode_group(void *context, size_t index, int worker)
     float *scores = job->scores + (size_t)worker * job->scratch_floats;
     for (size_t h = 0, n; h < job->group; h += n) {
         n = queries_together(job->group - h, job->kernels->most_queries);
-        job->kernels->attend(n, length + 1, d, keys, key_scales, values, value_scales,
+        job->kernels->attend(n, visible(cache, position), d, keys, key_scales, values, value_scales,
                              job->q + (first_query + h) * d, job->scale, scores, job->y + (first_query + h) * d);
     }
 }
@@ -66,9 +70,10 @@ tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const floa
     if (cache->batch == 0 || cache->kv_heads == 0) return TT_OK;
     size_t longest = 0, positions = 0;
     for (size_t b = 0; b < cache->batch; b++) {
-        if (cache->lengths[b] < 0 || (size_t)cache->lengths[b] >= cache->capacity) return TT_BAD_VALUE;
-        longest = tt_max(longest, (size_t)cache->lengths[b] + 1);
-        positions += (size_t)cache->lengths[b] + 1;
+        if (cache->lengths[b] < 0) return TT_BAD_VALUE;
+        size_t seen = visible(cache, (size_t)cache->lengths[b]);
+        longest = tt_max(longest, seen);
+        positions += seen;
     }
     decode_job job = {.kernels = tt_kernels()->attention->decode, .cache = cache, .group = heads / cache->kv_heads,
                       .q = q, .k = k, .v = v, .scale = scale, .y = y};

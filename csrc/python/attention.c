@@ -131,6 +131,10 @@ static int next_cache(tt_args *args, tt_kv_cache *cache)
         return -1;
     }
     if (tt_expect_size(args, "lengths", "elements", TT_DIM(lengths, 0), cache->batch) < 0) return -1;
+    if (!shape[2]) {
+        PyErr_Format(PyExc_ValueError, "%s: the cache has no room for a position", args->function);
+        return -1;
+    }
     cache->capacity = shape[2];
     cache->keys = PyArray_DATA(arrays[0]);
     cache->values = PyArray_DATA(arrays[1]);
@@ -138,10 +142,9 @@ static int next_cache(tt_args *args, tt_kv_cache *cache)
     cache->value_scales = TT_F32_OR_NULL(arrays[3]);
     cache->lengths = PyArray_DATA(lengths);
     for (size_t b = 0; b < cache->batch; b++) {
-        if (cache->lengths[b] >= 0 && (size_t)cache->lengths[b] < cache->capacity) continue;
-        PyErr_Format(PyExc_ValueError,
-                     "%s: sequence %zu holds %lld positions, the cache has room for %zu and needs one more",
-                     args->function, b, (long long)cache->lengths[b], cache->capacity);
+        if (cache->lengths[b] >= 0) continue;
+        PyErr_Format(PyExc_ValueError, "%s: sequence %zu holds %lld positions", args->function, b,
+                     (long long)cache->lengths[b]);
         return -1;
     }
     return 0;

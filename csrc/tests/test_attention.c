@@ -100,10 +100,11 @@ static void check_decode(size_t d, size_t length, size_t shared)
     CHECK(tt_attention_decode(&cache, HEADS, q, k, v, scale, y) == TT_OK, "memory");
     for (size_t head = 0; head < BATCH * HEADS; head++) {
         size_t b = head / HEADS, row = b * shared + head % HEADS / (HEADS / shared), first = row * CAPACITY;
-        size_t at = first + (size_t)lengths[b];
+        size_t at = first + (size_t)lengths[b] % CAPACITY;
         CHECK(!memcmp(keys + at * d, k + row * d, d * sizeof *k), "the key is stored");
         CHECK(!memcmp(values + at * d, v + row * d, d * sizeof *v), "the value is stored");
-        attend_plainly(s, (size_t)lengths[b] + 1, q + head * d, keys + first * d, values + first * d,
+        size_t seen = lengths[b] < CAPACITY ? (size_t)lengths[b] + 1 : CAPACITY;
+        attend_plainly(s, seen, q + head * d, keys + first * d, values + first * d,
                        exact + head * d, NULL, NULL, NULL, NULL);
     }
     expect_close(y, exact, BATCH * HEADS * d, s, "decode");
@@ -111,12 +112,12 @@ static void check_decode(size_t d, size_t length, size_t shared)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
 
-static void check_full_cache(void)
+static void check_bad_length(void)
 {
-    const int64_t full = 1;
+    const int64_t below_zero = -1;
     float x = 1, stored[1] = {7}, y;
-    tt_kv_cache cache = {1, 1, 1, 1, stored, stored, NULL, NULL, &full};
-    CHECK(tt_attention_decode(&cache, 1, &x, &x, &x, 1, &y) == TT_BAD_VALUE, "there is no room");
+    tt_kv_cache cache = {1, 1, 1, 1, stored, stored, NULL, NULL, &below_zero};
+    CHECK(tt_attention_decode(&cache, 1, &x, &x, &x, 1, &y) == TT_BAD_VALUE, "a length below 0");
     CHECK(stored[0] == 7, "nothing is written");
 }
 
@@ -171,7 +172,7 @@ static void check_decode_blocks(size_t batch)
         memory[2 * i + 1] = whole_numbers(cached, 0);
         caches[i] = (tt_kv_cache){batch, SHARED, ROOM, DIM, memory[2 * i], memory[2 * i + 1], NULL, NULL, lengths};
     }
-    for (int64_t t = 0; t < ROOM; t++) {
+    for (int64_t t = 0; t < 2 * ROOM; t++) { /* the second half overwrites the first */
         for (size_t b = 0; b < batch; b++) lengths[b] = t;
         CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_OK, "memory");
         for (int i = 0; i < LAYERS; i++) decode_by_steps(&blocks[i], &caches[LAYERS + i], expected);
@@ -179,8 +180,8 @@ static void check_decode_blocks(size_t batch)
             CHECK(fabsf(x[i] - expected[i]) <= 1e-3f * (1 + fabsf(expected[i])), "batch %zu: %g instead of %g", batch,
                   x[i], expected[i]);
     }
-    lengths[0] = ROOM;
-    CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_BAD_VALUE, "there is no room");
+    lengths[0] = -1;
+    CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_BAD_VALUE, "a length below 0");
     for (int i = 0; i < 2 * 8; i++) free(owned[i]);
     for (int i = 0; i < 2 * 2 * LAYERS; i++) free(memory[i]);
     free(x);
@@ -195,7 +196,7 @@ void test_attention(void)
     for (int i = 0; i < SHAPES; i++) check(shapes[i]);
     const size_t widths[] = {1, 7, 16, 33, 64, 130};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)
-        for (size_t length = 0; length < 100; length += 33)
+        for (size_t length = 0; length < 300; length += 33) /* beyond 100, a ring */
             for (size_t shared = 1; shared <= HEADS; shared *= 2) check_decode(widths[i], length, shared);
-    check_full_cache();
+    check_bad_length();
 }

@@ -133,11 +133,6 @@ def _train(
         optimizer.step()
 
 
-def _new_cache(model: GPT, dtype: str = "float32") -> kernels.KVCache:
-    head_dim = model.embed_dim // model.num_heads
-    return kernels.KVCache(1, model.max_seq_len, model.num_layers, model.num_heads, head_dim, dtype)
-
-
 def _written_text(model: GPT, length: int) -> np.ndarray:
     """The model's own most likely text, `length` tokens after a first one (id 1)."""
     return np.asarray(model.generate(np.array([[1]]), length, temperature=0).data)
@@ -167,7 +162,7 @@ def _compare_answers(section: Section, context: Context, model: GPT, ids: np.nda
     )
     answers, held = {}, {}
     for dtype in ("float32", "int8"):
-        cache = _new_cache(model, dtype)
+        cache = model.new_cache(dtype=dtype)
         logits = np.concatenate([model.infer(ids[:, t : t + 1], cache) for t in range(length)], axis=1)[0]
         differ = logits.argmax(-1) != expected.argmax(-1)
         two_best = np.partition(expected, -2, axis=-1)[:, -2:]
@@ -198,7 +193,7 @@ def _compare_answers(section: Section, context: Context, model: GPT, ids: np.nda
 
 def _time_positions(section: Section, context: Context, model: GPT, ids: np.ndarray) -> None:
     """The cost of one more token at sampled positions, and what their sum says about a whole text."""
-    cache = _new_cache(model)
+    cache = model.new_cache()
     model.infer(ids[:, : ids.shape[1] - 1], cache, last_only=True)
     table = Table("Time for one more token", ["tokens before it", WITHOUT, WITH, "speed-up", "verdict"])
     positions = [position for position in context.choose(*POSITIONS) if position < ids.shape[1] - 1]

@@ -80,7 +80,12 @@ class Context:
     @property
     def judged(self) -> dict[str, Any]:
         """The options every race of this run shares."""
-        return {"confidence": self.confidence, "claims": self.claims, "noise": self.noise}
+        return {
+            "confidence": self.confidence,
+            "claims": self.claims,
+            "noise": self.noise,
+            "compare": False,  # experiments compare what they race themselves, with the rounding they expect
+        }
 
     def race(self, a: timing.Call, b: timing.Call, **options: Any) -> timing.Race:
         """`timing.race` with this run's confidence, claims, noise floor and patience."""

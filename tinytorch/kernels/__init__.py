@@ -17,7 +17,7 @@ from .activation import (
     tanh,
     tanh_backward,
 )
-from .attention import attention, attention_backward, attention_decode
+from .attention import attention, attention_backward, attention_cached, attention_decode
 from .cache import KVCache
 from .conv import conv2d, conv2d_backward
 from .decoder import DecoderBlock, decode_blocks
@@ -57,6 +57,7 @@ __all__ = [
     "adamw_step",
     "attention",
     "attention_backward",
+    "attention_cached",
     "attention_decode",
     "avg_pool2d",
     "avg_pool2d_backward",

@@ -9,7 +9,7 @@ from ._checks import as_floats, as_number, check_axes, check_gradient, check_ndi
 from ._registry import _C, REFUSED, alternative, replacements
 from .cache import KVCache
 
-__all__ = ["attention", "attention_backward", "attention_decode"]
+__all__ = ["attention", "attention_backward", "attention_cached", "attention_decode"]
 
 
 def _check_heads(kernel: str, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
@@ -180,7 +180,7 @@ def attention_decode(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, l
     ----------
     q : array, (B, H, 1, D)
     k, v : array, (B, G, 1, D)
-        Stored at position ``cache.lengths`` of the layer. G is the cache's number of heads.
+        Stored as position ``cache.lengths`` of the layer. G is the cache's number of heads.
     cache : KVCache
         Its lengths do not change: call ``cache.advance()`` once, after the last layer.
     layer : int
@@ -188,7 +188,8 @@ def attention_decode(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, l
     Returns
     -------
     array, (B, H, 1, D)
-        Attention over the positions 0 ... cache.lengths, the new one included.
+        Attention over the positions 0 ... cache.lengths, the new one included, or the last of them where
+        the cache has a window.
 
     Raises
     ------
@@ -197,12 +198,17 @@ def attention_decode(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, l
     IndexError
         When the cache has no such layer.
     """
-    if isinstance(cache, KVCache) and not replacements() and type(layer) is int and layer >= 0:
+    if _has_room(cache) and not replacements() and type(layer) is int and layer >= 0:
         try:
             return _C.attention_decode(q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5)
         except (IndexError, *REFUSED):
             pass
     return _attention_decode(q, k, v, cache, layer)
+
+
+def _has_room(cache: Any) -> bool:
+    """Whether this is a cache that can take one more position. Quick, since decoding asks for each token."""
+    return isinstance(cache, KVCache) and max(cache.lengths.tolist()) < cache.max_seq_len
 
 
 def _attention_decode(q: Any, k: Any, v: Any, cache: KVCache, layer: Any) -> np.ndarray:
@@ -215,8 +221,59 @@ def _attention_decode(q: Any, k: Any, v: Any, cache: KVCache, layer: Any) -> np.
     if q.shape[2] != 1 or k.shape[2] != 1:
         raise ValueError(
             f"{kernel}: takes one position for each sequence, (B, heads, 1, D); "
-            f"use attention and cache.append for several\n" + lined_up(q=q, k=k)
+            f"attention_cached takes several\n" + lined_up(q=q, k=k)
         )
     other = alternative(kernel, is_double(q), q.shape)
     run = other or _C.attention_decode
     return run(q, k, v, *cache._layers[layer], cache.lengths, cache.head_dim**-0.5)
+
+
+def attention_cached(q: ArrayLike, k: ArrayLike, v: ArrayLike, cache: KVCache, layer: int) -> np.ndarray:
+    """Any number of new positions for each sequence: store their k and v, then attend, each up to itself.
+
+    The first positions of a prompt, a prompt read in pieces, and one position after the other
+    (`attention_decode`) all give what one call of `attention` with ``causal=True`` gives, up to rounding.
+
+    Parameters
+    ----------
+    q : array, (B, H, T, D)
+    k, v : array, (B, G, T, D)
+        Stored behind the first ``cache.lengths`` positions of the layer.
+    cache : KVCache
+        Its lengths do not change: call ``cache.advance(T)`` once, after the last layer.
+    layer : int
+
+    Returns
+    -------
+    array, (B, H, T, D)
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit the cache, or the cache would overflow; nothing is stored then.
+    IndexError
+        When the cache has no such layer.
+    """
+    if np.ndim(q) == 4 and np.shape(q)[2] == 1:
+        return attention_decode(q, k, v, cache, layer)
+    kernel = "attention_cached"
+    if not isinstance(cache, KVCache):
+        raise TypeError(f"{kernel}: cache must be a KVCache, got {type(cache).__name__}")
+    q, k, v = as_floats(kernel, q=q, k=k, v=v)
+    _check_heads(kernel, q, k, v)
+    check_axes(
+        kernel, "each new position needs a query, a key and a value",
+        ("q", q.shape, 2), ("k", k.shape, 2), "project the same positions",
+    )  # fmt: skip
+    layer = cache._checked(kernel, layer, k, v)
+    steps = q.shape[2]
+    if not cache.lengths.any() and steps <= cache.slots:
+        cache.append(layer, k, v)
+        return np.asarray(attention(q, k, v, causal=True))
+    past_k, past_v, past = cache.read(layer)
+    new = cache.lengths[:, None] + np.arange(steps)
+    key, query = np.concatenate([past, new], axis=1)[:, None, None], new[:, None, :, None]
+    seen = (key >= 0) & (key <= query) & (key > query - cache.slots)
+    cache.append(layer, k, v)
+    k, v = (np.concatenate(pair, axis=2) for pair in ((past_k, k), (past_v, v)))
+    return np.asarray(attention(q, k, v, mask=seen))

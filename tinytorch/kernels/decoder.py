@@ -10,6 +10,7 @@ from . import reference
 from ._checks import as_floats, as_int, as_number, check_axes, check_ndim, check_vector, is_double
 from ._registry import _C, REFUSED, alternative, replacements
 from .activation import gelu
+from .attention import _has_room
 from .cache import KVCache
 from .matmul import linear
 from .norm import layer_norm
@@ -81,7 +82,7 @@ def decode_blocks(x: ArrayLike, blocks: tuple[DecoderBlock, ...], cache: KVCache
     While a kernel it is made of is replaced (``matmul``, ``linear``, ``layer_norm``, ``gelu``,
     ``attention_decode``), the steps run one by one, on the replacement.
     """
-    if not replacements() and isinstance(cache, KVCache):
+    if _has_room(cache) and not replacements():
         try:
             return _C.decode_blocks(x, blocks, cache._layers, cache.lengths, heads)
         except REFUSED:

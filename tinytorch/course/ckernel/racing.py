@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytorch import kernels, profiling, timing, viz
-from tinytorch.profiling import Roofline
+from tinytorch import kernels, timing, viz
+from tinytorch.profiling import Roofline, rooflines
 
 from . import judge
 from .operations import Case
@@ -65,7 +65,7 @@ class StudentRace:
     def rooflines(self) -> list[Roofline]:
         """Each contender under this machine's ceilings, which are measured once."""
         return [
-            profiling.place(
+            rooflines.place(
                 name, self.operations, self.moved_bytes,
                 self.races.rate(name, self.operations / 1e9, "GFLOP/s"), threads=self.threads,
             )

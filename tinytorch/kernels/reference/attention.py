@@ -69,17 +69,20 @@ def attention_backward(
 def attention_decode(
     q, k, v, keys, values, key_scales, value_scales, lengths, scale=None, *, matmul=np.matmul
 ):  # fmt: skip
-    """Stores k and v (B, G, 1, D) at lengths of one layer's cache (B, G, T, D), then attends."""
+    """Stores k and v (B, G, 1, D) as position `lengths` of one layer's cache (B, G, S, D), then attends.
+
+    Position p lies in slot p % S; their order does not matter to attention.
+    """
     y = np.empty_like(q)
     for i, length in enumerate(lengths):
-        seen = slice(0, length + 1)
+        slot, seen = length % keys.shape[2], slice(0, length + 1)
         past = []
         for new, stored, scales in ((k, keys, key_scales), (v, values, value_scales)):
             if scales is None:
-                stored[i, :, length] = new[i, :, 0]
+                stored[i, :, slot] = new[i, :, 0]
                 past.append(stored[i : i + 1, :, seen].astype(q.dtype))
             else:
-                stored[i, :, length], scales[i, :, length] = quantize_positions(new[i, :, 0])
+                stored[i, :, slot], scales[i, :, slot] = quantize_positions(new[i, :, 0])
                 past.append(stored[i : i + 1, :, seen] * scales[i : i + 1, :, seen, None])
         y[i] = attention(q[i : i + 1], *past, scale=scale, matmul=matmul)[0]
     return y

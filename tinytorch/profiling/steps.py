@@ -1,11 +1,9 @@
-"""Watching a model's layers while it runs, and where the time of a training step goes."""
+"""Where the time of a training step goes: forward, backward, optimizer, and layer by layer."""
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,62 +12,9 @@ import numpy as np
 from tinytorch import intervals, timing
 from tinytorch.autograd.engine import Function, topological_order
 from tinytorch.module import Module
+from tinytorch.profiling.watching import LayerCall, watch
 from tinytorch.quantities import Measured
 from tinytorch.tensor import Tensor
-
-
-@dataclass
-class LayerCall:
-    """One layer's run: `seconds` leaves out the layers inside it."""
-
-    name: str
-    module: Module
-    input_shape: tuple[int, ...]
-    output: Any
-    seconds: float
-
-
-@contextmanager
-def watch(
-    model: Module, see: Callable[[LayerCall], None], enter: Callable[[tuple], None] | None = None
-) -> Iterator[None]:
-    """Call `see` after each layer of `model` has run (inner layers first) and `enter` with a layer's inputs
-    before.
-    """
-    inner: list[float] = []  # for each layer that is running, the time spent in layers inside it
-
-    def watched(name: str, module: Module, forward: Callable) -> Callable:
-        @functools.wraps(forward)
-        def run(*args: Any, **kwargs: Any) -> Any:
-            if enter is not None:
-                enter(args)
-            inner.append(0.0)
-            start = time.perf_counter()
-            output = forward(*args, **kwargs)
-            seconds = time.perf_counter() - start
-            own = seconds - inner.pop()
-            if inner:
-                inner[-1] += seconds
-            see(LayerCall(name or type(module).__name__, module, getattr(args[0], "shape", ()), output, own))
-            return output
-
-        return run
-
-    modules = list(model.named_modules())
-    before = [vars(module).get("forward") for _, module in modules]
-    try:
-        for name, module in modules:
-            vars(module)["forward"] = watched(name, module, module.forward)
-        yield
-    finally:
-        for (_, module), forward in zip(modules, before, strict=True):
-            if forward is None:
-                vars(module).pop("forward", None)
-            else:
-                vars(module)["forward"] = forward
-
-
-# ---- one training step ----
 
 
 @dataclass(frozen=True)
@@ -188,14 +133,14 @@ def _profile_layers(
             name = group(call.name)
             kinds[name] = type(call.module).__name__
             seconds.setdefault(name, [0.0, 0.0])[0] += call.seconds
-            _claim(call.output, name, owners, outside.pop())
+            claim(call.output, name, owners, outside.pop())
 
         with watch(step.model, see, enter):
             output = step.model(step.x)
         start = time.perf_counter()
         loss = step.loss_fn(output, step.target)
         seconds["loss"] = [time.perf_counter() - start, 0.0]
-        for node in topological_order(_node(loss)):
+        for node in topological_order(last_node(loss)):
             _time_backward(node, seconds[owners.get(node, "loss")])
         loss.backward()
         step.update()
@@ -212,7 +157,7 @@ def _measured(samples: Sequence[float], confidence: float) -> Measured | None:
     return timing.measured(samples, "s", confidence) if min(samples) > 0 else None
 
 
-def _claim(output: Any, name: str, owners: dict[Function, str], outside: set) -> None:
+def claim(output: Any, name: str, owners: dict[Function, str], outside: set) -> None:
     """Give a layer the nodes that lead from its inputs to its output and belong to no layer inside it."""
     waiting = [getattr(output, "_grad_fn", None)]
     seen = set(outside)
@@ -224,12 +169,10 @@ def _claim(output: Any, name: str, owners: dict[Function, str], outside: set) ->
             waiting.extend(node.next_functions or ())
 
 
-def _node(loss: Tensor) -> Function:
+def last_node(loss: Tensor) -> Function:
     """The last operation of the graph."""
     if not isinstance(loss._grad_fn, Function):
-        raise ValueError(
-            "profile_step: the loss does not depend on any parameter, so there is nothing to train"
-        )
+        raise ValueError("the loss does not depend on any parameter, so there is nothing to train")
     return loss._grad_fn
 
 

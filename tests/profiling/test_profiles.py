@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from tinytorch import profiling, timing, watching
+from tinytorch import profiling, timing
 from tinytorch.activations import ReLU
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.losses import cross_entropy
 from tinytorch.models import DigitsCNN, MLPClassifier, char_gpt
 from tinytorch.optimizers import SGD
-from tinytorch.profiling import Profiler
+from tinytorch.profiling import Profiler, rooflines, watching
 from tinytorch.quantities import Measured
 from tinytorch.spatial import Conv2d
 from tinytorch.tensor import Tensor
@@ -20,7 +20,7 @@ from tinytorch.tensor import Tensor
 @pytest.fixture(autouse=True)
 def known_ceilings(monkeypatch):
     monkeypatch.setattr(
-        profiling, "ceilings", lambda *_: (Measured(100.0, "GFLOP/s"), Measured(20.0, "GB/s"))
+        rooflines, "ceilings", lambda *_: (Measured(100.0, "GFLOP/s"), Measured(20.0, "GB/s"))
     )
 
 

@@ -1,0 +1,7 @@
+"""``python -m tinytorch.cli``."""
+
+import sys
+
+from . import main
+
+sys.exit(main())
