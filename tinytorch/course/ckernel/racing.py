@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinytorch import kernels, timing, viz
+from tinytorch import intervals, kernels, timing, viz
 from tinytorch.profiling import Roofline, rooflines
 
 from . import judge
@@ -138,7 +138,7 @@ def race(kernel: StudentKernel, *, seconds: float, threads: int, sizes: dict[str
         {name: tuple(map(float, times)) for name, times in samples["seconds"].items()},
         samples["repeats"],
         float(samples["noise"]),
-        timing.CONFIDENCE,
+        intervals.CONFIDENCE,
         {**timing.machine(), "threads": threads},
     )
     flops, moved = operation.work(*operands)
