@@ -180,10 +180,13 @@ def break_even(
         ends = {size: 1.0, x[-1]: ratio} if 0 < size < x[-1] else {x[0]: ratio, x[-1]: ratio}
         series.append({"name": "your guess", "x": list(ends), "y": list(ends.values()), "tag": "predicted"})
         marks.append((size, "your guess"))
-    return lines(
+    figure = lines(
         series, title=title, x_label=x_label, y_label="times as fast", x_scale="log", y_scale="log",
         marks=[mark for mark in marks if x[0] / 4 <= mark[0] <= x[-1] * 4], level=1.0,
     )  # fmt: skip
+    bottom, top = figure.axes[0].get_ylim()
+    figure.axes[0].set_yticks([2.0**i for i in range(-20, 21) if bottom <= 2.0**i <= top])
+    return figure
 
 
 @_styled

@@ -74,7 +74,7 @@ MISUSE = [
     (in_place, CheckFailed, "changed the array it was given"),
     (lambda x: x[:2], CheckFailed, r"shape \(4,\), and has \(2,\)"),
     (lambda x: (2 * x).astype(np.float32), CheckFailed, "should be float64, and is float32"),
-    (lambda x: 2 * x + (np.arange(4) == 2), CheckFailed, r"double\[2\] should .* \(1 of 4 .*\)\nHint: x \+ x"),
+    (lambda x: 2 * x + (np.arange(4) == 2), CheckFailed, r"double\[2\] should .* \(1 of 4 .*\nHint: x \+ x"),
     (lambda x: "8", CheckFailed, r"should be an array \(4,\), and is '8'"),
     (lambda x: x.nothing, StudentError, "double raised AttributeError"),
     (lambda: 1, StudentError, "TypeError.*\n.*signature"),
