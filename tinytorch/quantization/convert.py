@@ -145,6 +145,11 @@ def _check(model: Any, weights: str, activations: str | None, calibration: Any) 
         raise ValueError("quantize: this model was prepared by prepare_qat; convert(model) makes it integers")
     if not isinstance(model, Module):
         raise TypeError(f"quantize: model must be a Module, got {type(model).__name__}")
+    if getattr(model, "_cache_enabled", False) or getattr(model, "_described", None):
+        raise ValueError(
+            "quantize: a copy of this model would go on using its float32 layers, since it is generating or "
+            "has a KV cache switched on; call caching.disable_kv_cache(model) first"
+        )
     if activations == "static" and calibration is None:
         raise ValueError(
             'quantize: activations="static" needs calibration data, such as train_images[:256]; '
