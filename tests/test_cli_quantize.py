@@ -69,12 +69,13 @@ def test_words_for_people(resnet, tmp_path, capsys):
 
 
 def test_what_it_refuses(resnet, gpt, tmp_path, capsys):
-    out = ["--out", str(tmp_path / "small")]
+    out, short = ["--out", str(tmp_path / "small")], tmp_path / "short"
+    short.write_text("too short")
     for arguments, words in (
         (["nowhere", *out], "nowhere"),
         ([resnet, "--out", str(tmp_path / "no" / "folder")], "folder that exists"),
         ([resnet, *out, "--weights", "int4", "--activations", "static"], "float32"),
-        ([gpt[0], *out, "--text", __file__], "longer text"),
+        ([gpt[0], *out, "--text", str(short)], "longer text"),
     ):
         assert cli.main(["quantize", *arguments]) == 2
         assert words in capsys.readouterr().err
