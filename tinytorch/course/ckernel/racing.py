@@ -92,7 +92,8 @@ class StudentRace:
         word = {"faster": "faster than", "slower": "slower than"}.get(
             self.race.verdict, "not told apart from"
         )
-        lines.append(f"  yours is {word} TinyTorch's: {ratio} its speed, n = {ratio.n} rounds")
+        noise = f"identical code differs by up to {self.races.noise:.2f}× here and now"
+        lines.append(f"  yours is {word} TinyTorch's: {ratio} its speed, n = {ratio.n} rounds; {noise}")
         return "\n".join(lines)
 
 
