@@ -289,6 +289,8 @@ def infer(layer: Module, x: Array) -> Array:
         return kernels.rms_norm(x, layer.gamma.data, layer.eps)
     if type(layer) is GELU:
         return kernels.gelu(x, layer.approximate)
+    if hasattr(layer, "infer"):
+        return layer.infer(x)
     with no_grad():
         return layer(from_numpy(x)).data
 
