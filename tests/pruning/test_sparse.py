@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, whole_numbers
+from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, resnet, whole_numbers
 from tinytorch import Tensor, kernels, timing
 from tinytorch.acceleration import optimize
 from tinytorch.autograd import no_grad
@@ -19,7 +19,7 @@ from tinytorch.pruning import (
 from tinytorch.quantization import quantize
 from tinytorch.spatial import Conv2d
 
-MODELS = [(mlp, (40,)), (cnn, (2, 6, 6)), (normalised_cnn, (4, 6, 6))]
+MODELS = [(mlp, (40,)), (cnn, (2, 6, 6)), (normalised_cnn, (4, 6, 6)), (resnet, (2, 8, 8))]
 
 
 @pytest.mark.parametrize("block", [1, 4])
@@ -52,6 +52,15 @@ def test_whole_numbers_come_out_exactly(make, shape, block):
     x = RNG.integers(-3, 4, (3, *shape)).astype(np.float32)
     with no_grad():
         np.testing.assert_array_equal(sparsify(model, block=block, measure=False)(x), model(Tensor(x)).data)
+
+
+def test_residual_blocks_are_decided_layer_by_layer():
+    model = resnet()
+    prune(model, {"layers.3.main.layers.0": 0.9, "layers.4.shortcut.layers.0": 0.8, "layers.7": 0.7})
+    result = sparsify(model, measure=False, least_sparsity=0.5)
+    shares = {name: float(np.mean(layer.weight.data == 0)) for name, layer in prunable_layers(model).items()}
+    assert {d.layer: d.sparsity for d in result.decisions} == pytest.approx(shares)
+    assert [d.layer for d in result.decisions if d.sparse] == [name for name, s in shares.items() if s > 0.5]
 
 
 @pytest.mark.parametrize("block", [1, 4, 16])

@@ -5,14 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, timing
-from ..acceleration import Convolution, Dense, InferenceModel, Stage, flat_layers, lower, pack_stage
+from ..acceleration import (
+    Convolution,
+    Dense,
+    InferenceModel,
+    Residual,
+    Stage,
+    flat_layers,
+    lower,
+    pack_stage,
+)
 from ..autograd.engine import is_grad_enabled, no_grad
 from ..layers import Layer, Linear, Module, Sequential
 from ..quantities import Measured
@@ -212,8 +221,13 @@ def sparsify(
             "will be run on, sparsify(model, x). Or take sparse kernels everywhere with measure=False"
         )
     choice = _Choice(block, least_sparsity, measure, seconds, len(layers))
-    stages = _lowered(model)
-    return _sparse_copy(model, x, choice) if stages is None else _sparse_stages(stages, model, x, choice)
+    dense = _lowered(model)
+    if dense is None:
+        return _sparse_copy(model, x, choice)
+    decisions: list[Decision] = []
+    images = None if x is None else as_tensor(x).data
+    stages = _sparse_stages(dense, _names_of_products(model), images, choice, decisions)
+    return SparseModel(stages, decisions)
 
 
 def _lowered(model: Any) -> list[Stage] | None:
@@ -226,22 +240,31 @@ def _lowered(model: Any) -> list[Stage] | None:
         return None
 
 
-def _sparse_stages(dense: list[Stage], model: Any, x: Any, choice: _Choice) -> SparseModel:
-    names = {id(layer): name for name, layer in named_layers(model)}
-    waiting = iter([names[id(layer)] for layer in flat_layers(model) if isinstance(layer, Linear | Conv2d)])
-    images: Any = None if x is None else as_tensor(x).data
+def _sparse_stages(
+    dense: Iterable[Stage], names: Iterator[str], x: Any, choice: _Choice, decisions: list[Decision]
+) -> list[Stage]:
+    """The stages with those products sparse that pay when x comes in; each decision is noted."""
     stages: list[Stage] = []
-    chosen: Stage
-    decisions = []
     for stage in dense:
         if isinstance(stage, Dense | Convolution):
-            chosen, decision = choice(next(waiting), stage, images)
+            stage, decision = choice(next(names), stage, x)
             decisions.append(decision)
-        else:
-            chosen = stage
-        stages.append(chosen)
-        images = chosen(images) if choice.measure else None
-    return SparseModel(stages, decisions)
+        elif isinstance(stage, Residual):
+            main = tuple(_sparse_stages(stage.main, names, x, choice, decisions))
+            shortcut = tuple(_sparse_stages(stage.shortcut, names, x, choice, decisions))
+            stage = replace(stage, main=main, shortcut=shortcut)
+        stages.append(stage)
+        if choice.measure:
+            x = stage(x)
+    return stages
+
+
+def _names_of_products(model: Any) -> Iterator[str]:
+    """The names of the linear and convolution layers in the order in which `lower` gives their stages."""
+    names = {id(layer): name for name, layer in named_layers(model)}
+    for layer in flat_layers(model):
+        parts = layer.modules() if isinstance(layer, Module) else [layer]
+        yield from (names[id(part)] for part in parts if isinstance(part, Linear | Conv2d))
 
 
 def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
