@@ -113,17 +113,31 @@ def fixed_clock(speed):
 def test_the_race_decides(monkeypatch, make, x):
     model = make()
     prune(model, 0.5)
-    for sparse, speed in ((True, {"plain": 3.0, "packed": 2.0, "sparse": 1.0}),
-                          (False, {"plain": 1.0, "packed": 2.0, "sparse": 1.0}),
-                          (False, {"plain": 1.0, "packed": 2.0, "sparse": 1.5})):  # fmt: skip
+    for sparse, speed in ((True, {"dense": 2.0, "plain": 3.0, "packed": 2.0, "sparse": 1.0}),
+                          (False, {"dense": 2.0, "plain": 1.0, "packed": 2.0, "sparse": 1.0}),
+                          (False, {"dense": 2.0, "plain": 1.0, "packed": 2.0, "sparse": 1.5})):  # fmt: skip
         monkeypatch.setattr(timing, "race_many", fixed_clock(speed))
         result = sparsify(model, x)
-        assert [d.layer for d in result.decisions] == list(prunable_layers(model))
+        of_layers = [d for d in result.decisions if d.layer != "the model"]
+        assert [d.layer for d in of_layers] == list(prunable_layers(model))
         assert all(d.sparse == sparse for d in result.decisions)
         ratio = min(speed["plain"], speed["packed"]) / speed["sparse"]
-        assert all(d.ratio.value == ratio and d.ratio.low == ratio for d in result.decisions)
+        assert all(d.ratio.value == ratio and d.ratio.low == ratio for d in of_layers)
         table = decisions_table(result.decisions)
         assert "(measured)" in table and ("sparse kernel is faster" in table) == sparse
+
+
+def test_a_model_that_is_slower_as_a_whole_stays_dense(monkeypatch):
+    model = gpt()
+    prune(model, 0.5)
+    speed = {"dense": 1.0, "plain": 3.0, "packed": 3.0, "sparse": 1.5}  # its dense layers run in one call
+    monkeypatch.setattr(timing, "race_many", fixed_clock(speed))
+    result = sparsify(model, [[1], [2]])
+    assert not any(isinstance(module, SparseLayer) for module in result.modules())
+    *layers, whole = result.decisions
+    assert not any(d.sparse for d in result.decisions) and whole.layer == "the model"
+    assert layers[0].ratio.value == 2 and "faster alone" in layers[0].why
+    assert whole.ratio.value == pytest.approx(1 / 1.5) and "not faster as a whole" in whole.why
 
 
 def test_layers_with_few_zeros_are_not_raced():

@@ -30,6 +30,7 @@ from ..tensor import Tensor, array_of, as_tensor, from_numpy
 from .masks import as_rows, check_block, checked_layers, named_layers, prunable_layers
 
 Array = np.ndarray
+TOKENS = 16  # that a language model writes in the race of the whole
 
 # --- what runs ----------------------------------------------------------------------------------------------
 
@@ -196,6 +197,7 @@ def sparsify(
     measure : bool
         Race each layer's dense kernel against its sparse one, on what it gets when the model reads x, and
         take the sparse one where the whole interval of their ratio is above 1. False takes it everywhere.
+        A model that is copied is raced as a whole, too, and stays dense unless it gains.
     least_sparsity : float
         Layers with a smaller share of zeros stay dense without a race.
     seconds : float
@@ -206,7 +208,7 @@ def sparsify(
     SparseModel, or a model of the same class
         An `InferenceModel` for one that applies its layers one after the other; any other, such as a GPT, is
         copied with a `SparseLayer` in each place that pays. `decisions` of either has a `Decision` for each
-        layer; `decisions_table` prints them.
+        layer, and for a copied model as a whole; `decisions_table` prints them.
 
     Raises
     ------
@@ -269,10 +271,10 @@ def _names_of_products(model: Any) -> Iterator[str]:
 
 def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
     """A copy of the model with sparse layers inside, frozen and in eval mode."""
-    result = copy.deepcopy(model).eval().requires_grad_(False)
-    seen = _inputs_of_layers(result, x) if choice.measure else {}
+    dense = copy.deepcopy(model).eval().requires_grad_(False)
+    seen = _inputs_of_layers(dense, x) if choice.measure else {}
     decisions, sparse = [], {}
-    for name, layer in prunable_layers(result).items():
+    for name, layer in prunable_layers(dense).items():
         try:
             (stage,) = lower(layer)
         except TypeError as error:  # a convolution in groups, for one
@@ -283,10 +285,43 @@ def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
         chosen, decision = choice(name, stage, seen.get(name))
         decisions.append(decision)
         if isinstance(chosen, SparseDense | SparseConvolution):
-            sparse[id(layer)] = SparseLayer(chosen)
-    result = replace_layers(result, sparse)
+            sparse[name] = SparseLayer(chosen)
+    result = copy.deepcopy(dense)
+    inside = dict(result.named_modules())
+    result = replace_layers(result, {id(inside[name]): layer for name, layer in sparse.items()})
+    if choice.measure and sparse:
+        whole = _whole_decision(dense, result, x, choice)
+        decisions = [*_undone_unless(whole.sparse, decisions), whole]
+        result = result if whole.sparse else dense
     vars(result)["decisions"] = decisions
     return result
+
+
+def _whole_decision(dense: Module, sparse: Module, x: Any, choice: _Choice) -> Decision:
+    """Whether the model gains: its dense layers may run together, in one call, which sparse ones don't."""
+    weights = [layer.weight.data for layer in prunable_layers(dense).values()]
+    sparsity = 1 - sum(map(np.count_nonzero, weights)) / sum(w.size for w in weights)
+    calls = {
+        name: partial(_use, model, as_tensor(x)) for name, model in (("dense", dense), ("sparse", sparse))
+    }
+    # Texts may part at a rounding, so results are not compared.
+    race = timing.race_many(calls, seconds=choice.seconds, compare=False).between("dense", "sparse")
+    faster = race.verdict == "faster"
+    why = "it is faster as a whole" if faster else "it is not faster as a whole"
+    return Decision("the model", sparsity, choice.block, race.ratio, faster, why)
+
+
+def _use(model: Any, x: Tensor) -> Any:
+    """Run the model as x says: one token for each sequence is the beginning of a text."""
+    if hasattr(model, "generate") and x.ndim == 2 and x.shape[1] == 1:
+        return model.generate(x, min(TOKENS, model.max_seq_len - 1), temperature=0)
+    with no_grad():
+        return model(x)
+
+
+def _undone_unless(faster: bool, decisions: list[Decision]) -> list[Decision]:
+    why = "sparse would be faster alone, but the model would not"
+    return [d if faster or not d.sparse else replace(d, sparse=False, why=why) for d in decisions]
 
 
 def _inputs_of_layers(model: Module, x: Any) -> dict[str, Array]:
