@@ -5,7 +5,7 @@ import pytest
 
 from tinytorch import Tensor, caching, kernels
 from tinytorch.layers import Linear
-from tinytorch.models import char_gpt
+from tinytorch.models import Llama, char_gpt
 from tinytorch.module import Module
 from tinytorch.quantization import QuantizedLinear, model_bytes, quantize
 
@@ -29,10 +29,16 @@ def quantized(model, way):
     return quantize(model, IDS if options.get("activations") == "static" else None, **options)
 
 
+def llama():
+    np.random.seed(0)
+    return Llama(40, 64, 2, 4, num_kv_heads=2, max_seq_len=48)
+
+
 @pytest.mark.kernel
+@pytest.mark.parametrize("make", [gpt, llama])
 @pytest.mark.parametrize("way", WAYS)
-def test_it_says_nearly_what_the_float_model_says(way):
-    model = gpt()
+def test_it_says_nearly_what_the_float_model_says(way, make):
+    model = make()
     expected = model.infer(IDS)
     small = quantized(model, way)
     error = np.abs(small.infer(IDS) - expected).max() / np.abs(expected).max()
@@ -43,10 +49,11 @@ def test_it_says_nearly_what_the_float_model_says(way):
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("make", [gpt, llama])
 @pytest.mark.parametrize("way", WAYS)
-def test_the_cache_changes_nothing_but_rounding(way):
-    small = quantized(gpt(), way)
-    cache = kernels.KVCache(3, 48, 2, 4, 16)
+def test_the_cache_changes_nothing_but_rounding(way, make):
+    small = quantized(make(), way)
+    cache = kernels.KVCache(3, 48, 2, 4 if make is gpt else 2, 16)
     steps = [small.infer(IDS[:, t : t + 1], cache) for t in range(24)]
     assert_nearly_equal(np.concatenate(steps, axis=1), small.infer(IDS))
     written = small.generate(IDS[:2, :5], 20, 0.0).data

@@ -50,12 +50,6 @@ def diverged():
     return model
 
 
-def in_a_tuple():
-    model = gpt()
-    model.blocks[0].parts = (Linear(2, 2),)
-    return model
-
-
 MISUSE = {
     "no calibration": (lambda: quantize(mlp(), activations="static"), ValueError, r"needs.*train_images"),
     "empty calibration": (lambda: quantize(mlp(), []), ValueError, "at least one sample"),
@@ -113,7 +107,6 @@ MISUSE = {
     "percentile as a share": (lambda: PercentileObserver(0.999), ValueError, "did you mean 99.9"),
     "momentum": (lambda: MovingAverageObserver(1.5), ValueError, "momentum"),
     "one bit": (lambda: Scale.of_range(0, 1, bits=1), ValueError, "from 2 to 8"),
-    "layers in a tuple": (lambda: quantize(in_a_tuple()), TypeError, "make it a list"),
     "calibrating int4": (
         lambda: QuantizedLinear(Linear(6, 2), "int4").calibrate([X]),
         ValueError,

@@ -11,6 +11,7 @@ from tinytorch import kernels
 from tinytorch.acceleration import Dense, Stage, run_stages
 from tinytorch.layers import Linear
 from tinytorch.module import Module
+from tinytorch.replacing import replace_layers
 from tinytorch.tensor import BYTES_PER_FLOAT32, Tensor, from_numpy
 
 from .course import quantize_int8
@@ -160,39 +161,10 @@ class QuantizedLinear(Module):
 
 
 def replace_modules(model: Module, make: Callable[[Module], Module | None]) -> int:
-    """Put ``make(module)`` in the place of every module inside for which it is not None; how many there were.
-
-    A module that is used in several places is replaced by one module in all of them.
-    """
-    made: dict[int, Module] = {}
-    kept: dict[int, Module] = {}  # so that no id is used again while we compare them
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if id(child) not in kept:
-                kept[id(child)] = child
-                if (new := make(child)) is not None:
-                    made[id(child)] = new
-            if id(child) in made:
-                assign(parent, name, made[id(child)])
-    return len(made)
-
-
-def assign(parent: Module, name: str, child: Module) -> None:
-    """Set the member that `named_children` calls so: an attribute, or an element of lists and dicts."""
-    attribute, *path = name.split(".")
-    if not path:
-        setattr(parent, attribute, child)
-        return
-    holder: Any = getattr(parent, attribute)
-    for key in path[:-1]:
-        holder = holder[int(key) if isinstance(holder, list | tuple) else key]
-    key = path[-1]
-    if isinstance(holder, tuple):
-        raise TypeError(
-            f"quantization: {type(parent).__name__}.{attribute} is a tuple, in which no layer can be "
-            "replaced; make it a list"
-        )
-    holder[int(key) if isinstance(holder, list) else key] = child
+    """Put ``make(module)`` in the place of every module inside, where it is not None; how many there were."""
+    others = {id(m): new for m in model.modules() if m is not model and (new := make(m)) is not None}
+    replace_layers(model, others)
+    return len(others)
 
 
 def model_bytes(model: Any) -> int:

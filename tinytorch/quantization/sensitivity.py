@@ -11,10 +11,10 @@ import numpy as np
 
 from tinytorch.autograd import no_grad
 from tinytorch.module import Module
+from tinytorch.replacing import replace_layers
 from tinytorch.tensor import Tensor, from_numpy
 
 from .convert import Batches, batches_of
-from .layers import assign
 from .observers import observer_type, quantize_weight
 from .scales import Array
 from .training import aware_layer
@@ -83,22 +83,18 @@ def sensitivity(
     inputs = inputs.data if isinstance(inputs, Tensor) else np.asarray(inputs)
     samples = list(batches_of(inputs if calibration is None else calibration))
     expected = _outputs(model, inputs)
-    places = {id(module): (i, name) for i, (name, module) in enumerate(model.named_modules())}
     rows = []
-    for parent in list(model.modules()):
-        for key, layer in list(parent.named_children()):
-            rounded = aware_layer(layer, weight_bits, activation_bits, observer_type(observer))
-            if rounded is None:
-                continue
-            assign(parent, key, rounded)
-            _watch(model, rounded.input_rounding, samples)
-            outputs = _outputs(model, inputs)
-            assign(parent, key, layer)
-            error = float(np.sqrt(np.mean((outputs - expected) ** 2) / np.mean(expected**2)))
-            place, name = places[id(layer)]
-            found = LayerSensitivity(name, rounded.weight.shape, error, score(outputs) if score else None)
-            rows.append((place, found))
-    return [found for _, found in sorted(rows, key=lambda row: row[0])]
+    for name, layer in list(model.named_modules()):
+        rounded = aware_layer(layer, weight_bits, activation_bits, observer_type(observer))
+        if rounded is None or layer is model:
+            continue
+        replace_layers(model, {id(layer): rounded})
+        _watch(model, rounded.input_rounding, samples)
+        outputs = _outputs(model, inputs)
+        replace_layers(model, {id(rounded): layer})
+        error = float(np.sqrt(np.mean((outputs - expected) ** 2) / np.mean(expected**2)))
+        rows.append(LayerSensitivity(name, rounded.weight.shape, error, score(outputs) if score else None))
+    return rows
 
 
 def _watch(model: Module, rounding: Module | None, samples: list[Array]) -> None:
