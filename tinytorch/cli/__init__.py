@@ -9,7 +9,8 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-COMMANDS = ("report", "milestones", "train", "generate", "prune", "course", "doctor")  # in the order of --help
+# In the order of --help.
+COMMANDS = ("report", "milestones", "train", "generate", "prune", "course", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
