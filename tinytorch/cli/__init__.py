@@ -10,7 +10,7 @@ from importlib import import_module
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
 # In the order of --help.
-COMMANDS = ("report", "milestones", "train", "generate", "prune", "course", "doctor")
+COMMANDS = ("report", "milestones", "train", "generate", "prune", "quantize", "course", "doctor")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
