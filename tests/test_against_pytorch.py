@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes as broadcastabl
 import tinytorch
 import tinytorch.optim
 from tests import golden
-from tests.golden import _case, functions, spatial, training
+from tests.golden import _case, functions, language, spatial, training
 from tests.golden import tensor as operations
 from tests.golden._case import Case
 from tinytorch import schedules
@@ -28,7 +28,11 @@ TOLERANCE = {np.dtype(np.float32): (1e-5, 1e-4), np.dtype(np.float64): (1e-11, 1
 
 STORED = {
     (topic, name): case
-    for topic, cases in {"tensor": operations.CASES, "functions": functions.CASES}.items()
+    for topic, cases in {
+        "tensor": operations.CASES,
+        "functions": functions.CASES,
+        "language": language.CASES,
+    }.items()
     for name, case in cases.items()
 }
 CASES = {name: case for (_, name), case in STORED.items()}
@@ -87,7 +91,7 @@ def check(case, arrays, layout=LAYOUTS["contiguous"]):
     compare(ours, _case.run_in_pytorch(case, arrays))
 
 
-ARRAYS = {topic: golden.load(topic) for topic in ("tensor", "functions", "training")}
+ARRAYS = {topic: golden.load(topic) for topic in ("tensor", "functions", "language", "training")}
 
 
 @pytest.mark.kernel

@@ -73,6 +73,37 @@ def test_signed_heat_map_is_symmetric_about_zero():
     assert image.get_clim() == (-4.0, 4.0)
 
 
+def test_removed_cells_are_grey_and_blocks_framed():
+    values, removed = [[1.0, -2.0, 4.0, 0.5]], [[True, True, False, False]]
+    axes = viz.heat_map(values, color_scale="log", removed=removed, block=2).axes[0]
+    colors, grey = axes.images
+    assert colors.norm(-4.0) == 0 and colors.norm(4.0) == 1 and colors.norm(0.5) > 0.6  # log: small, yet seen
+    np.testing.assert_array_equal(grey.get_array().mask, ~np.array(removed))
+    (frames,) = axes.collections
+    (frame,) = frames.get_paths()
+    assert frame.get_extents().bounds == (1.5, -0.5, 2.0, 1.0)
+
+
+def test_pruned_weights_before_and_after():
+    weight = np.array([[1.0, -2.0], [0.1, 3.0]])
+    before, after = viz.pruned_weights(weight, np.abs(weight) > 0.5).axes[:2]
+    np.testing.assert_array_equal(before.images[0].get_array(), weight)
+    assert after.get_title() == "25 % removed" and len(before.images) == 1 and len(after.images) == 2
+    with pytest.raises(ValueError, match="a mask of its shape"):
+        viz.pruned_weights(weight, np.ones((2, 3)))
+
+
+def test_histogram_marks_the_threshold():
+    weight = np.array([-3.0, -1.0, 0.5, 2.0])
+    axes = viz.weight_histogram(weight, np.abs(weight) >= 1, bins=6).axes[0]
+    kept, removed = (patch.get_data().values for patch in axes.patches)
+    assert list(kept) == [1, 0, 1, 0, 0, 1] and list(removed) == [0, 0, 0, 1, 0, 0]
+    assert [line.get_xdata()[0] for line in axes.lines] == [-1.0, 1.0]
+    assert not viz.weight_histogram(weight, [True, False, True, True]).axes[0].lines  # no threshold did this
+    with pytest.raises(ValueError, match="a mask of their shape"):
+        viz.weight_histogram(weight, [True])
+
+
 def test_roofline_bends_where_the_ceilings_meet():
     peak, bandwidth = Measured(100.0, "GFLOP/s"), Measured(20.0, "GB/s")
     dot = Roofline("thin", 1.0, Measured(10.0, "GFLOP/s"), bandwidth, "memory", peak, bandwidth)

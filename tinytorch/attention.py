@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from . import kernels
 from .activations import GELU, softmax
 from .autograd import Function, no_grad, record
-from .layers import LayerNorm, Linear, check_positive
+from .embeddings import RotaryEmbedding
+from .layers import LayerNorm, Linear, RMSNorm, check_positive
+from .masks import Mask, as_mask, as_padding_mask, both, with_head_axis
 from .module import Module
 from .tensor import Tensor, from_numpy
 
@@ -27,15 +29,24 @@ MASK_VALUE = -1e9
 Array = NDArray[np.float32]
 
 
-def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Any = None) -> tuple[Tensor, Tensor]:
+def scaled_dot_product_attention(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Any = None, causal: bool = False, scale: float | None = None
+) -> tuple[Tensor, Tensor]:
     """softmax(Q K^T / sqrt(D)) V, and the weights.
 
     Parameters
     ----------
     Q : Tensor (..., T, D)
     K, V : Tensor (..., S, D)
+        Of shape (B, G, S, D), they may have fewer heads than Q (B, H, T, D), where G divides H: query head h
+        reads head h // (H / G) (grouped-query attention).
     mask : Tensor or array, broadcast to (..., T, S), optional
-        1 keeps a position, 0 blocks it. A row in which everything is blocked gives zeros.
+        1 keeps a position, 0 blocks it; floats of other values are added to the scores (see `masks.as_mask`),
+        and so is a Tensor that requires a gradient. A row in which everything is blocked gives zeros.
+    causal : bool
+        Query t sees only keys up to t. Holds together with a mask.
+    scale : float, optional
+        1 / sqrt(D) unless given.
 
     Returns
     -------
@@ -48,13 +59,20 @@ def scaled_dot_product_attention(Q: Tensor, K: Tensor, V: Tensor, mask: Any = No
     A. Vaswani et al., *Attention Is All You Need*, 2017, section 3.2.1.
     """
     _check_qkv(Q.shape, K.shape, V.shape)
-    scores = Q @ K.transpose(-2, -1) * (1.0 / math.sqrt(Q.shape[-1]))
-    if mask is None:
+    K, V = _repeated_heads(K, Q), _repeated_heads(V, Q)
+    scores = Q @ K.transpose(-2, -1) * (1.0 / math.sqrt(Q.shape[-1]) if scale is None else scale)
+    if isinstance(mask, Tensor) and mask.requires_grad:
+        scores, mask = scores + mask, None
+    allowed = None if mask is None else as_mask(mask, scores.shape)
+    if causal:
+        allowed = both(allowed, np.tri(Q.shape[-2], K.shape[-2], dtype=bool))
+    if allowed is None:
         weights = softmax(scores, dim=-1)
     else:
-        keep = _as_keep(mask, scores.shape).astype(scores.dtype)
+        added = np.where(allowed, 0, MASK_VALUE) if allowed.dtype == bool else np.maximum(allowed, MASK_VALUE)
+        keep = allowed if allowed.dtype == bool else allowed > -np.inf
         # The product changes only rows in which everything is blocked: their softmax would be uniform.
-        weights = softmax(scores + (1 - keep) * MASK_VALUE, dim=-1) * keep
+        weights = softmax(scores + added.astype(scores.dtype), dim=-1) * keep.astype(scores.dtype)
     return weights @ V, weights
 
 
@@ -63,100 +81,158 @@ class AttentionBackward(Function):
 
     owns_gradients = True
 
-    def __init__(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        causal: bool,
-        mask: NDArray[np.bool_] | None,
-        y: Array,
-        lse: Array,
-    ):
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, y: Array, lse: Array, options: dict[str, Any]):
         super().__init__(q, k, v)
-        self._causal, self._mask, self._y, self._lse = causal, mask, y, lse
+        self._y, self._lse, self._options = y, lse, options
 
     def backward(self, grad: Array) -> tuple[Array, Array, Array]:
         q, k, v = (tensor.data for tensor in self.saved_tensors)
-        return kernels.attention_backward(
-            grad, q, k, v, causal=self._causal, mask=self._mask, y=self._y, lse=self._lse
-        )
+        return kernels.attention_backward(grad, q, k, v, y=self._y, lse=self._lse, **self._options)
 
 
-def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Any = None, causal: bool = False) -> Tensor:
-    """Attention in one kernel, without the T x T weights in memory.
+def fused_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Any = None, causal: bool = False, scale: float | None = None
+) -> Tensor:
+    """`scaled_dot_product_attention` in one kernel, without the T x S weights in memory.
 
     Parameters
     ----------
     q : Tensor (B, H, T, D)
-    k, v : Tensor (B, H, S, D)
-    mask : Tensor or array, broadcast to (B, H, T, S), optional
-        1 keeps a position, 0 blocks it.
-    causal : bool
-        Position t sees only positions up to t.
+    k, v : Tensor (B, G, S, D)
+        G divides H.
+    mask, causal, scale
+        As for `scaled_dot_product_attention`, but the mask has no gradient.
 
     Returns
     -------
     Tensor (B, H, T, D)
     """
     _check_qkv(q.shape, k.shape, v.shape)
-    keep = None if mask is None else _as_keep(mask, (*q.shape[:-1], k.shape[-2]))
-    y, lse = kernels.attention(q.data, k.data, v.data, causal=causal, mask=keep, return_lse=True)
-    return record(y, AttentionBackward, q, k, v, causal, keep, y, lse)
+    if isinstance(mask, Tensor) and mask.requires_grad:
+        raise ValueError(
+            "attention: the fused kernel has no gradient for the mask, but this one requires it. "
+            "Use scaled_dot_product_attention, or mask.detach()."
+        )
+    allowed = None if mask is None else as_mask(mask, (*q.shape[:-1], k.shape[-2]))
+    return attend(q, k, v, allowed, causal, scale)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Mask | None, causal: bool = False, scale: float | None = None
+) -> Tensor:
+    """`fused_attention` under a mask in the kernel's form: booleans keep, floats are added."""
+    options: dict[str, Any] = {"causal": causal, "mask": mask, "scale": scale}
+    y, lse = kernels.attention(q.data, k.data, v.data, return_lse=True, **options)
+    return record(y, AttentionBackward, q, k, v, y, lse, options)
 
 
 class MultiHeadAttention(Module):
     """Several attentions side by side, each on its own slice of the projected input.
 
+    With fewer heads of keys and values than of queries, several queries share one (grouped-query attention;
+    with a single one, multi-query attention): less to compute, and above all less for a cache to hold.
+
     Parameters
     ----------
     embed_dim : int
     num_heads : int
-        Must divide `embed_dim`.
+        Of queries; must divide `embed_dim`.
+    num_kv_heads : int, optional
+        Of keys and values; must divide `num_heads`, which it is unless given.
+    bias : bool
+        Whether the projections have one.
+    rotary : RotaryEmbedding, optional
+        Turns queries and keys by their positions.
 
     Attributes
     ----------
-    q_proj, k_proj, v_proj, out_proj : Linear (embed_dim, embed_dim)
+    q_proj, out_proj : Linear (embed_dim, embed_dim)
+    k_proj, v_proj : Linear (embed_dim, num_kv_heads * head_dim)
     head_dim : int
+
+    References
+    ----------
+    J. Ainslie et al., *GQA: Training Generalized Multi-Query Transformer Models from Multi-Head
+    Checkpoints*, 2023, arXiv:2305.13245.
     """
 
-    def __init__(self, embed_dim: int, num_heads: int):
-        check_positive("MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads)
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        bias: bool = True,
+        rotary: RotaryEmbedding | None = None,
+    ):
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        check_positive(
+            "MultiHeadAttention", embed_dim=embed_dim, num_heads=num_heads, num_kv_heads=num_kv_heads
+        )
         if embed_dim % num_heads:
             raise ValueError(
                 f"MultiHeadAttention: embed_dim={embed_dim} can't be split into num_heads={num_heads} "
                 "equal heads. Choose a number of heads that divides embed_dim."
             )
-        self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
-        self.q_proj = Linear(embed_dim, embed_dim)
-        self.k_proj = Linear(embed_dim, embed_dim)
-        self.v_proj = Linear(embed_dim, embed_dim)
-        self.out_proj = Linear(embed_dim, embed_dim)
+        if num_heads % num_kv_heads:
+            raise ValueError(
+                f"MultiHeadAttention: num_heads={num_heads} queries can't share num_kv_heads={num_kv_heads} "
+                "keys evenly. Choose a num_kv_heads that divides num_heads."
+            )
+        self.embed_dim, self.num_heads, self.num_kv_heads = embed_dim, num_heads, num_kv_heads
+        self.head_dim = embed_dim // num_heads
+        if rotary is not None and rotary.head_dim != self.head_dim:
+            raise ValueError(
+                f"MultiHeadAttention: heads are embed_dim / num_heads = {self.head_dim} wide, but "
+                f"RotaryEmbedding has head_dim={rotary.head_dim}. Make it RotaryEmbedding({self.head_dim})."
+            )
+        self.rotary = rotary
+        self.q_proj = Linear(embed_dim, embed_dim, bias)
+        self.k_proj = Linear(embed_dim, num_kv_heads * self.head_dim, bias)
+        self.v_proj = Linear(embed_dim, num_kv_heads * self.head_dim, bias)
+        self.out_proj = Linear(embed_dim, embed_dim, bias)
 
     def forward(
-        self, x: Tensor, mask: Any = None, causal: bool = False, return_weights: bool = False
+        self,
+        x: Tensor,
+        mask: Any = None,
+        causal: bool = False,
+        return_weights: bool = False,
+        padding_mask: Any = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Self-attention on x.
+        """Self-attention on x. Masks, `causal` and `padding_mask` hold together.
 
         Parameters
         ----------
         x : Tensor (B, T, embed_dim)
         mask : Tensor or array (T, T), (B, T, T) or (B, H, T, T), optional
-            1 keeps, 0 blocks; an axis may be 1 to serve all.
+            1 keeps, 0 blocks; floats of other values are added to the scores. An axis may be 1 to serve all.
         causal : bool
             Position t sees only positions up to t; cheaper than the same as a mask.
         return_weights : bool
             Also return the attention weights (B, H, T, T), at the cost of storing them.
+        padding_mask : Tensor or array (B, T), optional
+            1 for a token, 0 for padding, which nothing looks at.
         """
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"MultiHeadAttention: expected a Tensor, got {type(x).__name__}; wrap it: Tensor(x)"
+            )
         self._check_input(x.shape)
+        if not isinstance(causal, (bool, np.bool_)):
+            raise TypeError(
+                f"MultiHeadAttention: causal is True or False, got {type(causal).__name__}. This is "
+                "self-attention: queries, keys and values are made from one x, so pass it once."
+            )
         q, k, v = (self._split_heads(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
-        mask = _with_head_axis(mask)
+        if self.rotary is not None:
+            q, k = self.rotary(q), self.rotary(k)
+        mask = None if mask is None else with_head_axis(mask)
+        if padding_mask is not None:
+            keep = as_padding_mask(padding_mask, *x.shape[:2])
+            mask = both(None if mask is None else as_mask(mask, (*q.shape[:-1], x.shape[1])), keep)
         if not return_weights:
             return self.out_proj(self._join_heads(fused_attention(q, k, v, mask, causal)))
-        if causal:
-            triangle = np.tri(x.shape[1], dtype=bool)
-            mask = triangle if mask is None else _as_keep(mask, (*q.shape[:-1], x.shape[1])) & triangle
-        y, weights = scaled_dot_product_attention(q, k, v, mask)
+        y, weights = scaled_dot_product_attention(q, k, v, mask, causal)
         return self.out_proj(self._join_heads(y)), weights
 
     def infer(self, x: Array, cache: kernels.KVCache | None = None, layer: int = 0) -> Array:
@@ -173,6 +249,9 @@ class MultiHeadAttention(Module):
         """
         self._check_input(x.shape)
         q, k, v = (self._split_heads(infer(proj, x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
+        if self.rotary is not None:
+            start = 0 if cache is None else cache.lengths
+            q, k = self.rotary.turned(q, start), self.rotary.turned(k, start)
         if cache is None:
             y = kernels.attention(q, k, v, causal=True)
         else:
@@ -180,8 +259,8 @@ class MultiHeadAttention(Module):
         return infer(self.out_proj, self._join_heads(y))
 
     def _split_heads(self, x: Any) -> Any:
-        """(B, T, E) to (B, H, T, D)."""
-        return _swap_axes_1_2(x.reshape(*x.shape[:2], self.num_heads, self.head_dim))
+        """(B, T, H * D) to (B, H, T, D), whatever the number of heads."""
+        return _swap_axes_1_2(x.reshape(*x.shape[:2], x.shape[2] // self.head_dim, self.head_dim))
 
     def _join_heads(self, x: Any) -> Any:
         """(B, H, T, D) to (B, T, E)."""
@@ -196,7 +275,7 @@ class MultiHeadAttention(Module):
             )
 
     def extra_repr(self) -> str:
-        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}"
+        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}"
 
 
 def infer(layer: Module, x: Array) -> Array:
@@ -206,6 +285,8 @@ def infer(layer: Module, x: Array) -> Array:
         return kernels.linear(x, weight, None if layer.bias is None else layer.bias.data)
     if type(layer) is LayerNorm:
         return kernels.layer_norm(x, layer.gamma.data, layer.beta.data, layer.eps)
+    if type(layer) is RMSNorm:
+        return kernels.rms_norm(x, layer.gamma.data, layer.eps)
     if type(layer) is GELU:
         return kernels.gelu(x, layer.approximate)
     with no_grad():
@@ -237,32 +318,11 @@ def _swap_axes_1_2(x: Any) -> Any:
     return x.swapaxes(1, 2) if isinstance(x, np.ndarray) else x.transpose(1, 2).contiguous()
 
 
-def _with_head_axis(mask: Any) -> Any:
-    """Give a (B, T, T) mask the head axis that it lacks."""
-    if mask is None or len(mask.shape) != 3:
-        return mask
-    return mask.reshape(mask.shape[0], 1, *mask.shape[1:])
-
-
-def _as_keep(mask: Any, scores_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return a mask of ones and zeros as booleans, with as many axes as the scores."""
-    values = np.asarray(mask.data if isinstance(mask, Tensor) else mask)
-    keep = values.astype(bool)
-    if not np.array_equal(keep, values):
-        raise ValueError(
-            "attention: a mask holds 1 (keep) and 0 (block) only, but this one has other values. "
-            "If it is one to add to the scores, use mask == 0."
-        )
-    try:
-        np.broadcast_to(keep, scores_shape)
-    except ValueError:
-        raise ValueError(
-            f"attention: the mask doesn't fit the scores.\n"
-            f"  mask   {keep.shape}\n"
-            f"  scores {scores_shape}\n"
-            "The last two axes are (queries, keys); an axis of 1 serves all."
-        ) from None
-    return keep.reshape((1,) * (len(scores_shape) - keep.ndim) + keep.shape)
+def _repeated_heads(x: Tensor, like: Tensor) -> Tensor:
+    """Keys or values (B, G, S, D) with each head as often as queries `like` (B, H, T, D) share it."""
+    if x.ndim != 4 or like.ndim != 4 or x.shape[1] == like.shape[1]:
+        return x
+    return x[:, np.repeat(np.arange(x.shape[1]), like.shape[1] // x.shape[1])]
 
 
 def _check_qkv(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
@@ -272,6 +332,8 @@ def _check_qkv(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> No
         problem = f"the last axes of Q ({q[-1]}) and K ({k[-1]}) must agree: their rows are multiplied"
     elif k[-2] != v[-2]:
         problem = f"K has {k[-2]} positions and V has {v[-2]}: each key needs one value"
+    elif len(q) == len(k) == len(v) == 4 and (k[1] != v[1] or not k[1] or q[1] % k[1]):
+        problem = f"{q[1]} heads of Q can't share {k[1]} heads of K and {v[1]} of V evenly (axis 1)"
     else:
         return
     raise ValueError(f"attention: {problem}.\n  Q {q}\n  K {k}\n  V {v}")

@@ -263,6 +263,17 @@ class RotaryEmbedding(Module):
                 f"RotaryEmbedding: expected x of shape (..., time, head_dim={self.head_dim}), got {x.shape}. "
                 "Split the heads first: (batch, heads, time, head_dim)."
             )
+        cos, sin = self._angles(x.data, offset)
+        return record(
+            _turn(x.data, cos, sin, self.interleaved), RotaryBackward, x, cos, sin, self.interleaved
+        )
+
+    def turned(self, x: np.ndarray, offset: Any = 0) -> np.ndarray:
+        """The same on an array, without a graph."""
+        return _turn(x, *self._angles(x, offset), self.interleaved)
+
+    def _angles(self, x: np.ndarray, offset: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines and sines for the pairs of columns of x (..., T, D), which broadcast to (..., T, D / 2)."""
         offsets = whole_numbers(offset, "RotaryEmbedding: offset")
         if offsets.ndim and (offsets.ndim > 1 or x.ndim < 3 or offsets.shape[0] != x.shape[0]):
             raise ValueError(
@@ -276,10 +287,7 @@ class RotaryEmbedding(Module):
             steps
         )
         dtype = x.dtype if x.dtype.kind == "f" else np.float32
-        cos, sin = (table[positions].astype(dtype) for table in (self._cos, self._sin))
-        return record(
-            _turn(x.data, cos, sin, self.interleaved), RotaryBackward, x, cos, sin, self.interleaved
-        )
+        return self._cos[positions].astype(dtype), self._sin[positions].astype(dtype)
 
     def extra_repr(self) -> str:
         return (

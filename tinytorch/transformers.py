@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import kernels
-from .activations import GELU
+from .activations import GELU, silu
 from .attention import Array, MultiHeadAttention, infer, packed_weights
 from .embeddings import Embedding
 from .generation import GenerationMixin
 from .layers import Dropout, LayerNorm, Linear, check_positive
+from .masks import as_padding_mask
 from .module import Module
 from .tensor import Tensor, from_numpy
 
-__all__ = ["GPT", "MLP", "LanguageModel", "LayerNorm", "TransformerBlock", "create_causal_mask"]
+__all__ = ["GPT", "MLP", "LanguageModel", "LayerNorm", "SwiGLU", "TransformerBlock", "create_causal_mask"]
 
 
 def create_causal_mask(seq_len: int) -> Tensor:
@@ -60,6 +61,43 @@ class MLP(Module):
         return infer(self.linear2, infer(self.gelu, infer(self.linear1, x)))
 
 
+class SwiGLU(Module):
+    """A gated MLP: one Linear says how much of another's result passes, a third brings it back.
+
+    Source: N. Shazeer, *GLU Variants Improve Transformer*, 2020, arXiv:2002.05202.
+
+    Parameters
+    ----------
+    embed_dim : int
+    hidden_dim : int, optional
+        Unless given, 8/3 * embed_dim, up to the next multiple of 32: three matrices then have about as many
+        weights as the two of `MLP`.
+
+    Attributes
+    ----------
+    gate, up : Linear (embed_dim, hidden_dim), without bias
+    down : Linear (hidden_dim, embed_dim), without bias
+    """
+
+    def __init__(self, embed_dim: int, hidden_dim: int | None = None):
+        check_positive("SwiGLU", embed_dim=embed_dim)
+        hidden_dim = -(-8 * embed_dim // 96) * 32 if hidden_dim is None else hidden_dim
+        self.gate = Linear(embed_dim, hidden_dim, bias=False)
+        self.up = Linear(embed_dim, hidden_dim, bias=False)
+        self.down = Linear(hidden_dim, embed_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., embed_dim) to the same shape."""
+        return self.down(silu(self.gate(x)) * self.up(x))
+
+    def infer(self, x: Array) -> Array:
+        """The same on an array, without a graph."""
+        gate = infer(self.gate, x)
+        gate *= kernels.sigmoid(gate)
+        gate *= infer(self.up, x)
+        return infer(self.down, gate)
+
+
 class TransformerBlock(Module):
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
@@ -72,9 +110,13 @@ class TransformerBlock(Module):
     Attributes
     ----------
     attention : MultiHeadAttention
-    ln1, ln2 : LayerNorm
-    mlp : MLP
+    ln1, ln2 : LayerNorm, or what a subclass puts in its place
+    mlp : MLP, likewise
     """
+
+    ln1: Any
+    ln2: Any
+    mlp: Any
 
     def __init__(self, embed_dim: int, num_heads: int, mlp_ratio: float = 4, dropout_prob: float = 0.1):
         self.ln1 = LayerNorm(embed_dim)
@@ -82,9 +124,9 @@ class TransformerBlock(Module):
         self.ln2 = LayerNorm(embed_dim)
         self.mlp = MLP(embed_dim, int(embed_dim * mlp_ratio), dropout_prob)
 
-    def forward(self, x: Tensor, mask: Any = None, causal: bool = False) -> Tensor:
-        """Map x (B, T, embed_dim) to the same shape; for mask and causal see `MultiHeadAttention`."""
-        x = x + self.attention(self.ln1(x), mask, causal)
+    def forward(self, x: Tensor, mask: Any = None, causal: bool = False, padding_mask: Any = None) -> Tensor:
+        """Map x (B, T, embed_dim) to the same shape; for the masks see `MultiHeadAttention`."""
+        x = x + self.attention(self.ln1(x), mask, causal, padding_mask=padding_mask)
         return x + self.mlp(self.ln2(x))
 
     def infer(self, x: Array, cache: kernels.KVCache | None = None, layer: int = 0) -> Array:
@@ -174,13 +216,16 @@ class LanguageModel(GenerationMixin, Module):
     _cache_enabled = False
     _described: tuple[kernels.DecoderBlock, ...] | None = None  # while generate runs
 
-    def forward(self, tokens: Any) -> Tensor:
+    def forward(self, tokens: Any, padding_mask: Any = None) -> Tensor:
         """Score every possible next token at every position.
 
         Parameters
         ----------
         tokens : Tensor, array or nested list of ids (B, T)
             All of the sequence; while a KV cache is enabled, only what follows what it holds.
+        padding_mask : Tensor or array (B, T), optional
+            1 for a token, 0 for padding, on the left or on the right. Logits at tokens are those of the
+            sequence without its padding, those at padding mean nothing.
 
         Returns
         -------
@@ -188,13 +233,19 @@ class LanguageModel(GenerationMixin, Module):
             Logits. Those at position t depend on tokens up to t only.
         """
         if self._cache_enabled and self._kv_cache is not None:
+            if padding_mask is not None:
+                raise ValueError(f"{type(self).__name__}: the KV cache knows no padding_mask; disable one.")
             return from_numpy(self.infer(tokens, self._kv_cache))
         ids = self._checked(tokens, start=0)
+        positions = np.arange(ids.shape[1])
+        if padding_mask is not None:  # positions are counted from the first token on
+            keep = as_padding_mask(padding_mask, *ids.shape)[:, 0, 0]
+            positions = np.maximum(keep.cumsum(axis=1) - 1, 0)
         x = self.token_embedding(ids)
         if self.position_embedding is not None:
-            x = x + self.position_embedding(np.arange(ids.shape[1]))
+            x = x + self.position_embedding(positions)
         for block in self.blocks:
-            x = block(x, causal=True)
+            x = block(x, causal=True, padding_mask=padding_mask)
         return self.lm_head(self.ln_f(x))
 
     def infer(self, tokens: Any, cache: kernels.KVCache | None = None, last_only: bool = False) -> Array:

@@ -204,24 +204,141 @@ def bars(
 
 @_styled
 def heat_map(
-    values: Any, *, title: str = "", x_label: str = "", y_label: str = "", color_label: str = ""
+    values: Any,
+    *,
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+    color_label: str = "",
+    color_scale: str = "linear",
+    removed: Any = None,
+    block: int = 1,
 ) -> Figure:
-    """A matrix as colours; values of both signs get a scale that is symmetric about zero."""
-    matrix = np.asarray(values, dtype=float)
+    """A matrix as colours; values of both signs get a scale that is symmetric about zero.
+
+    Parameters
+    ----------
+    values : (rows, columns)
+    color_scale : "linear" or "log"
+        Logarithmic by the values' size, down to a hundredth of the largest: it tells small values apart.
+    removed : bool (rows, columns), optional
+        Cells to draw in grey, whatever their value.
+    block : int
+        Outline what is left in blocks of so many columns, when something is removed: an output's block, where
+        columns are outputs.
+    """
     figure, axes = _figure(height=4.2)
-    signed = matrix.size > 0 and np.nanmin(matrix) < 0
-    limit = float(np.nanmax(np.abs(matrix))) if matrix.size else 1.0
-    image = axes.imshow(
-        matrix,
-        cmap="RdBu" if signed else "viridis",
-        aspect="auto",
-        interpolation="nearest",
-        vmin=-limit if signed else None,
-        vmax=limit if signed else None,
-    )
+    image = _draw_matrix(axes, np.asarray(values, dtype=float), color_scale, removed, block)
     figure.colorbar(image, ax=axes, label=color_label)
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    return figure
+
+
+def _draw_matrix(axes: Axes, matrix: np.ndarray, color_scale: str, removed: Any, block: int) -> Any:
+    from matplotlib.colors import LogNorm, Normalize, SymLogNorm
+
+    signed = matrix.size > 0 and np.nanmin(matrix) < 0
+    limit = float(np.nanmax(np.abs(matrix))) if matrix.size else 1.0
+    limit = limit or 1.0
+    norm: Normalize
+    if color_scale == "log":
+        norm = (
+            SymLogNorm(limit / 100, 0.5, -limit, limit) if signed else LogNorm(limit / 100, limit, clip=True)
+        )
+    else:
+        norm = Normalize(-limit, limit) if signed else Normalize()
+    image = axes.imshow(
+        matrix, cmap="RdBu" if signed else "viridis", norm=norm, aspect="auto", interpolation="nearest"
+    )
     axes.grid(visible=False)
+    if removed is not None:
+        _mark_removed(axes, np.asarray(removed, dtype=bool), block)
+    return image
+
+
+def _mark_removed(axes: Axes, removed: np.ndarray, block: int) -> None:
+    """Grey over what is removed, and a frame around each block of columns that is left."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import ListedColormap
+    from matplotlib.patches import Rectangle
+
+    grey = np.ma.masked_where(~removed, np.ones(removed.shape))
+    axes.imshow(grey, cmap=ListedColormap([INK]), aspect="auto", interpolation="nearest")
+    if block == 1:
+        return
+    rows, columns = removed.shape
+    frames = [
+        Rectangle((first - 0.5, row - 0.5), min(block, columns - first), 1)
+        for row in range(rows)
+        for first in range(0, columns, block)
+        if not removed[row, first]
+    ]
+    axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor="black", linewidth=0.6))
+
+
+@_styled
+def pruned_weights(weight: Any, keep: Any, *, block: int = 1, title: str = "") -> Figure:
+    """A layer's weights before and after pruning, in logarithmic colours, what is removed in grey.
+
+    Parameters
+    ----------
+    weight : (in, out), as it was before
+    keep : bool (in, out)
+        A mask of `pruning`.
+    block : int
+        Outputs that stood or fell together; those left are framed.
+    """
+    matrix, kept = np.asarray(weight, dtype=float), np.asarray(keep, dtype=bool)
+    if matrix.ndim != 2 or matrix.shape != kept.shape:
+        raise ValueError(
+            f"pruned_weights: needs a matrix and a mask of its shape, got {matrix.shape} and {kept.shape}; "
+            "for a convolution, reshape both: weight.reshape(len(weight), -1).T"
+        )
+    figure = _empty_figure(7.2, 3.6)
+    before, after = figure.subplots(1, 2, sharey=True)
+    _draw_matrix(before, matrix, "log", None, 1)
+    image = _draw_matrix(after, matrix, "log", ~kept, block)
+    figure.colorbar(image, ax=[before, after], label="weight")
+    before.set(title=title or "before", xlabel="output", ylabel="input")
+    after.set(title=f"{100 * np.mean(~kept):.3g} % removed", xlabel="output")
+    return figure
+
+
+@_styled
+def weight_histogram(weight: Any, keep: Any = None, *, bins: int = 81, title: str = "") -> Figure:
+    """How many weights have which value, and where pruning cuts.
+
+    Parameters
+    ----------
+    weight : array of any shape, as it was before
+    keep : bool array of its shape, optional
+        A mask of `pruning`. What it removes is drawn apart; weights that went one by one are cut at a
+        threshold, which is marked, while blocks have none.
+    """
+    values = np.asarray(weight, dtype=float).ravel()
+    kept = np.ones(values.shape, dtype=bool) if keep is None else np.asarray(keep, dtype=bool).ravel()
+    if values.size == 0 or values.shape != kept.shape:
+        raise ValueError(
+            f"weight_histogram: needs weights and a mask of their shape, got {np.shape(weight)} and "
+            f"{np.shape(keep)}"
+        )
+    limit = float(np.abs(values).max()) or 1.0
+    edges = np.linspace(-limit, limit, bins + 1)
+    figure, axes = _figure()
+    parts = {"kept": kept, "removed": ~kept} if keep is not None else {"weights": kept}
+    for color, (name, part) in zip((COLORS[0], INK), parts.items(), strict=False):
+        counts, _ = np.histogram(values[part], edges)
+        axes.stairs(counts, edges, fill=True, color=color, alpha=0.7, label=name)
+    if kept.any() and not kept.all():
+        threshold = float(np.abs(values[kept]).min())
+        if np.abs(values[~kept]).max() <= threshold:
+            for x in (-threshold, threshold):
+                axes.axvline(x, color=INK, linestyle=":", linewidth=1.2)
+            axes.annotate(f"±{threshold:.3g}", (threshold, 1), xycoords=("data", "axes fraction"), va="top",
+                          xytext=(4, 0), textcoords="offset points", fontsize=8)  # fmt: skip
+    axes.set(title=title, xlabel="weight", ylabel="how many")
+    if keep is not None:
+        axes.legend()
     return figure
 
 
@@ -399,6 +516,9 @@ def draw(picture: Any) -> Figure:
             x_label=picture.x_label,
             y_label=picture.y_label,
             color_label=picture.color_label,
+            color_scale=picture.color_scale,
+            removed=picture.removed,
+            block=picture.block,
         )
     if kind == "Connections":
         return connections(picture.weights, title=picture.title)

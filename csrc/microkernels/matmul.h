@@ -35,13 +35,18 @@ extern const tt_matmul_direct_kernels tt_matmul_direct_scalar, tt_matmul_direct_
 typedef void tt_matmul_tile(size_t kc, const float *a, const float *b, float *c, size_t c_row_stride, size_t m,
                             size_t n, int accumulate);
 
+/* Copies kc rows of n floats of b, a stride apart, into panels. */
+typedef void tt_matmul_pack_rows(size_t kc, size_t n, const float *b, size_t b_row_stride, float *packed);
+
 typedef struct {
     tt_matmul_tile *tile;
+    tt_matmul_pack_rows *pack_rows;
     const tt_matmul_direct_kernels *direct;
     tt_transpose_function *transpose; /* for packing an operand whose panels run across its memory */
     size_t mr, nr;     /* the tile: its accumulators fill the registers */
     size_t mc, kc, nc; /* the blocks: mc x kc of a at a time, against kc x nc of b */
     size_t small_b, few_rows; /* a b of so many floats, or used by so few rows, is not worth packing */
+    size_t streamed_rows;     /* so few rows are multiplied by `direct->few_rows` */
 } tt_matmul_kernels;
 
 extern const tt_matmul_kernels tt_matmul_scalar, tt_matmul_avx2, tt_matmul_avx512, tt_matmul_neon;

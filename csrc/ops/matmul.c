@@ -12,8 +12,12 @@
 
 /* ---- operands ---- */
 
-static void fill_from_matrix(const float *data, size_t along, size_t across, size_t kc, size_t count,
-                             size_t width, float *panel)
+/* How many panels are filled together: enough that a row of b, read across them, is one long stretch; not so many
+ * that their lines, kc x nr floats apart, push each other out of an 8-way L1. */
+enum { PANELS = 4 };
+
+static void fill_panel(const float *data, size_t along, size_t across, size_t kc, size_t count, size_t width,
+                       float *panel)
 {
     if (along == 1) {
         tt_kernels()->matmul->transpose(count, kc, data, across, panel, width, width);
@@ -28,20 +32,30 @@ static void fill_from_matrix(const float *data, size_t along, size_t across, siz
     }
 }
 
+static void fill_from_matrix(const float *data, size_t along, size_t across, size_t kc, size_t count,
+                             size_t width, float *panels)
+{
+    for (size_t t = 0; t < count; t += width)
+        fill_panel(data + t * across, along, across, kc, tt_min(width, count - t), width, panels + t * kc);
+}
+
 static void fill_rows(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
-                      float *panel)
+                      float *panels)
 {
     const tt_matrix *a = source;
     const float *data = a->data + first * a->row_stride + k * a->column_stride;
-    fill_from_matrix(data, a->column_stride, a->row_stride, kc, count, width, panel);
+    fill_from_matrix(data, a->column_stride, a->row_stride, kc, count, width, panels);
 }
 
 static void fill_columns(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
-                         float *panel)
+                         float *panels)
 {
     const tt_matrix *b = source;
     const float *data = b->data + k * b->row_stride + first * b->column_stride;
-    fill_from_matrix(data, b->row_stride, b->column_stride, kc, count, width, panel);
+    if (b->column_stride == 1)
+        tt_kernels()->matmul->pack_rows(kc, count, data, b->row_stride, panels);
+    else
+        fill_from_matrix(data, b->row_stride, b->column_stride, kc, count, width, panels);
 }
 
 tt_operand tt_rows_of(const tt_matrix *a) { return (tt_operand){NULL, fill_rows, a}; }
@@ -53,8 +67,8 @@ size_t tt_packed_floats(size_t k, size_t extent, size_t width) { return k * tt_r
 static void pack_block(tt_operand operand, size_t k, size_t kc, size_t first, size_t count, size_t width,
                        float *packed)
 {
-    for (size_t t = 0; t < count; t += width)
-        operand.fill(operand.source, k, kc, first + t, tt_min(width, count - t), width, packed + t * kc);
+    for (size_t t = 0; t < count; t += PANELS * width)
+        operand.fill(operand.source, k, kc, first + t, tt_min(PANELS * width, count - t), width, packed + t * kc);
 }
 
 void tt_pack_operand(size_t k, size_t extent, size_t width, tt_operand operand, float *packed)
@@ -75,6 +89,7 @@ typedef struct {
     size_t mc, columns_each; /* what one task computes: mc rows by so many columns */
     size_t jc, nc, pc, kc;   /* the block of columns and of depth at hand */
     size_t row_tasks;
+    int packs_as_it_goes;  /* b is used by one block of rows: its panels are packed where they are used, in L2 */
     float *b_block;        /* the block of b, packed; shared */
     float *a_blocks;       /* a block of a for each worker */
     size_t a_block_floats;
@@ -95,32 +110,30 @@ static const float *a_panels(const matmul_job *job, size_t ic, size_t mc, int wo
     return block;
 }
 
-static void pack_b_panel(void *context, size_t index, int worker)
+static void pack_b_panels(void *context, size_t index, int worker)
 {
     (void)worker;
     const matmul_job *job = context;
-    size_t nr = job->kernels->nr, j = index * nr;
-    pack_block(job->b, job->pc, job->kc, job->jc + j, tt_min(nr, job->nc - j), nr, job->b_block + j * job->kc);
+    size_t nr = job->kernels->nr, j = index * PANELS * nr;
+    pack_block(job->b, job->pc, job->kc, job->jc + j, tt_min(PANELS * nr, job->nc - j), nr,
+               job->b_block + j * job->kc);
 }
 
-static void multiply_block(void *context, size_t index, int worker)
+/* c[ic .. ic + mc)[first .. last) += a @ b. Columns innermost: a panel of a stays in L1, b streams past it, and c is
+ * written along its rows. */
+static void multiply_tiles(const matmul_job *job, size_t ic, size_t mc, const float *a, size_t first, size_t last,
+                           const float *b)
 {
-    const matmul_job *job = context;
     const tt_output *out = &job->out;
     size_t mr = job->kernels->mr, nr = job->kernels->nr, kc = job->kc;
-    size_t ic = index % job->row_tasks * job->mc, first_column = index / job->row_tasks * job->columns_each;
-    size_t mc = tt_min(job->mc, job->m - ic), last_column = tt_min(first_column + job->columns_each, job->nc);
-    const float *a = a_panels(job, ic, mc, worker), *b = b_panels(job);
     int accumulate = out->accumulate || job->pc > 0;
     int finish = job->pc + kc == job->k && (out->row_bias || out->column_bias || out->activation);
-
-    /* Columns innermost: a panel of a stays in L1, b streams past it, and c is written along its rows. */
     for (size_t i = 0; i < mc; i += mr) {
         size_t m = tt_min(mr, mc - i);
-        for (size_t j = first_column; j < last_column; j += nr) {
-            size_t n = tt_min(nr, last_column - j);
+        for (size_t j = first; j < last; j += nr) {
+            size_t n = tt_min(nr, last - j);
             float *c = out->c + (ic + i) * out->row_stride + job->jc + j;
-            job->kernels->tile(kc, a + i * kc, b + j * kc, c, out->row_stride, m, n, accumulate);
+            job->kernels->tile(kc, a + i * kc, b + (j - first) * kc, c, out->row_stride, m, n, accumulate);
             if (finish)
                 job->vector->bias_activation(c, out->row_stride, m, n,
                                              out->row_bias ? out->row_bias + ic + i : NULL,
@@ -130,11 +143,32 @@ static void multiply_block(void *context, size_t index, int worker)
     }
 }
 
+static void multiply_block(void *context, size_t index, int worker)
+{
+    const matmul_job *job = context;
+    size_t nr = job->kernels->nr, kc = job->kc;
+    size_t ic = index % job->row_tasks * job->mc, first = index / job->row_tasks * job->columns_each;
+    size_t mc = tt_min(job->mc, job->m - ic), last = tt_min(first + job->columns_each, job->nc);
+    const float *a = a_panels(job, ic, mc, worker);
+    if (!job->packs_as_it_goes) {
+        multiply_tiles(job, ic, mc, a, first, last, b_panels(job) + first * kc);
+        return;
+    }
+    float *own = job->b_block + (size_t)worker * PANELS * nr * kc;
+    for (size_t j = first, next; j < last; j = next) {
+        next = tt_min(j + PANELS * nr, last);
+        pack_block(job->b, job->pc, kc, job->jc + j, next - j, nr, own);
+        multiply_tiles(job, ic, mc, a, j, next, own);
+    }
+}
+
 /* Enough tasks for every worker: smaller row blocks first; where rows are few, columns are split too. */
 static void split_work(matmul_job *job, int workers, size_t nc)
 {
     const tt_matmul_kernels *kernels = job->kernels;
-    job->mc = tt_min(kernels->mc, tt_round_up(tt_div_up(job->m, (size_t)workers), kernels->mr));
+    job->packs_as_it_goes = !job->b.packed && job->m <= kernels->mc;
+    size_t row_tasks = job->packs_as_it_goes ? 1 : (size_t)workers;
+    job->mc = tt_min(kernels->mc, tt_round_up(tt_div_up(job->m, row_tasks), kernels->mr));
     job->row_tasks = tt_div_up(job->m, job->mc);
     size_t column_tasks = tt_div_up((size_t)workers, job->row_tasks);
     job->columns_each = tt_round_up(tt_div_up(nc, column_tasks), kernels->nr);
@@ -150,8 +184,11 @@ tt_status tt_matmul_driver(size_t m, size_t n, size_t k, tt_operand a, tt_operan
     size_t nc = tt_min(job.kernels->nc, tt_round_up(n, job.kernels->nr)), kc = tt_min(job.kernels->kc, k);
     split_work(&job, workers, nc);
 
-    size_t b_floats = b.packed ? 0 : tt_round_up(nc * kc, 16);
+    size_t b_floats = b.packed             ? 0
+                      : job.packs_as_it_goes ? (size_t)workers * PANELS * job.kernels->nr * kc
+                                             : nc * kc;
     job.a_block_floats = a.packed ? 0 : tt_round_up(tt_round_up(job.mc, job.kernels->mr) * kc, 16);
+    b_floats = tt_round_up(b_floats, 16);
     float *scratch = tt_scratch_acquire((b_floats + (size_t)workers * job.a_block_floats) * sizeof(float));
     if (!scratch) return TT_OUT_OF_MEMORY;
     job.b_block = scratch;
@@ -163,8 +200,8 @@ tt_status tt_matmul_driver(size_t m, size_t n, size_t k, tt_operand a, tt_operan
         job.pc = 0;
         do { /* at least once: a product of depth 0 is still a matrix of zeros */
             job.kc = tt_min(kc, k - job.pc);
-            if (!b.packed)
-                tt_parallel_for(workers, tt_div_up(job.nc, job.kernels->nr), pack_b_panel, &job);
+            if (!b.packed && !job.packs_as_it_goes)
+                tt_parallel_for(workers, tt_div_up(job.nc, PANELS * job.kernels->nr), pack_b_panels, &job);
             tt_parallel_for(workers, job.row_tasks * column_tasks, multiply_block, &job);
             job.pc += job.kc;
         } while (job.pc < k);

@@ -5,15 +5,15 @@
 
 #include "runtime/runtime.h"
 
-/* Fills one panel of `width` rows of a (or columns of b): element t of depth step d goes to
- * panel[d * width + t], for depth steps [k, k + kc) and the `count` rows from `first` on; rows beyond count
- * are zero. */
-typedef void tt_fill_panel(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
-                           float *panel);
+/* Fills the panels of the `count` rows of a (or columns of b) from `first` on, `width` rows each, for depth steps
+ * [k, k + kc): element t of depth step d goes to panel[d * width + t]. Rows beyond count, in the last panel, are
+ * zero. */
+typedef void tt_fill_panels(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
+                            float *panels);
 
 typedef struct {
     const float *packed; /* the whole operand in panels, or NULL */
-    tt_fill_panel *fill; /* fills a panel where there is no packed */
+    tt_fill_panels *fill; /* fills panels where there is no packed */
     const void *source;
 } tt_operand;
 

@@ -46,7 +46,7 @@ tt_status tt_matmul_direct(size_t m, size_t n, size_t k, tt_matrix a, tt_matrix 
     if (m == 0 || n == 0) return TT_OK;
     const tt_matmul_kernels *kernels = tt_kernels()->matmul;
     direct_job job = {.m = m, .n = n, .k = k, .rows_each = m, .columns_each = n, .row_tasks = 1, .a = a, .b = b,
-                      .out = out, .streams_b = m == 1};
+                      .out = out, .streams_b = m == 1 || (m <= kernels->streamed_rows && n * k > kernels->small_b)};
     int workers = tt_workers_for(2.0 * (double)m * (double)n * (double)k);
     if (workers > 1 && m >= (size_t)workers * kernels->mr) {
         job.rows_each = tt_round_up(tt_div_up(m, (size_t)workers), kernels->mr);

@@ -116,10 +116,9 @@ void tt_patches_take_back(const tt_patches *patches, const float *image, float *
 
 /* ---- the operand ---- */
 
-static void fill_patches(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
-                         float *panel)
+static void fill_panel(const tt_patch_operand *operand, size_t k, size_t kc, size_t first, size_t count,
+                       size_t width, float *panel)
 {
-    const tt_patch_operand *operand = source;
     const size_t *across = operand->across + first;
     tt_run runs[WIDEST_PANEL];
     size_t run_count = 0;
@@ -130,6 +129,13 @@ static void fill_patches(const void *source, size_t k, size_t kc, size_t first, 
     }
     if (count < width) memset(panel, 0, kc * width * sizeof *panel);
     tt_kernels()->vector->conv->copy_runs(operand->image, operand->depth + k, kc, runs, run_count, width, panel);
+}
+
+static void fill_patches(const void *source, size_t k, size_t kc, size_t first, size_t count, size_t width,
+                         float *panels)
+{
+    for (size_t t = 0; t < count; t += width)
+        fill_panel(source, k, kc, first + t, tt_min(width, count - t), width, panels + t * kc);
 }
 
 tt_operand tt_columns_of_patches(const tt_patch_operand *operand)

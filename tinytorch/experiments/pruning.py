@@ -306,13 +306,15 @@ def _pictures(section: Section, model: Layer) -> None:
     """What goes: a heat map of a layer's weights, and a few of its connections, before and after."""
     weight = prunable(model)[0].data
     shown = weight[480:544, :64]
-    for title, mask in (
-        ("Weights of the first layer, a corner of it", np.ones_like(weight, dtype=bool)),
-        (f"The same, {100 * SHOWN:g} % removed one by one", magnitude_mask(weight, SHOWN)),
-        (f"The same, {100 * SHOWN:g} % removed in 4×1 blocks", magnitude_mask(weight, SHOWN, 4)),
+    for title, block, mask in (
+        ("Weights of the first layer, a corner of it", 1, np.ones_like(weight, dtype=bool)),
+        (f"The same, {100 * SHOWN:g} % removed one by one (grey)", 1, magnitude_mask(weight, SHOWN)),
+        (f"The same, {100 * SHOWN:g} % removed in 4×1 blocks (grey)", 4, magnitude_mask(weight, SHOWN, 4)),
     ):
-        values = np.where(mask[480:544, :64], shown, 0.0)
-        section.figures.append(HeatMap(title, values.tolist(), "output", "input", "weight"))
+        keep = mask[480:544, :64]
+        values = np.where(keep, shown, 0.0).tolist()
+        removed = None if keep.all() else (~keep).tolist()
+        section.figures.append(HeatMap(title, values, "output", "input", "weight", "log", removed, block))
     small = [
         w.data[:rows, :columns]
         for w, rows, columns in zip(prunable(model), (12, 10, 8), (10, 8, 10), strict=True)

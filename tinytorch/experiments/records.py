@@ -134,13 +134,16 @@ class Chart:
 
 @dataclass
 class HeatMap:
-    """A matrix as colours: `values` is a list of rows."""
+    """A matrix as colours: `values` is a list of rows; `removed` cells are grey, blocks of columns framed."""
 
     title: str
     values: list[list[float]]
     x_label: str = ""
     y_label: str = ""
     color_label: str = ""
+    color_scale: str = "linear"
+    removed: list[list[bool]] | None = None
+    block: int = 1
     tag: str = "measured"
 
 

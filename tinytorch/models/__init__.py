@@ -3,7 +3,8 @@
 from tinytorch.models.cnn import DigitsCNN
 from tinytorch.models.gpt import char_gpt, next_token_loss
 from tinytorch.models.lenet import LeNet
+from tinytorch.models.llama import Llama
 from tinytorch.models.mlp import MLPClassifier
 from tinytorch.models.perceptron import Perceptron
 
-__all__ = ["DigitsCNN", "LeNet", "MLPClassifier", "Perceptron", "char_gpt", "next_token_loss"]
+__all__ = ["DigitsCNN", "LeNet", "Llama", "MLPClassifier", "Perceptron", "char_gpt", "next_token_loss"]

@@ -25,13 +25,15 @@ def char_gpt(
     return GPT(vocab_size, embed_dim, num_layers, num_heads, max_seq_len)
 
 
-def next_token_loss(logits: Tensor, targets: Any) -> Tensor:
+def next_token_loss(logits: Tensor, targets: Any, ignore_index: int = -100) -> Tensor:
     """Return the mean cross-entropy over all positions: a loss function for `Trainer`.
 
     Parameters
     ----------
     logits : Tensor (B, T, vocab_size)
     targets : Tensor or array of ids (B, T)
+    ignore_index : int
+        Positions with this target, such as padding or a prompt, don't count.
     """
     ids = targets.data if isinstance(targets, Tensor) else np.asarray(targets)
     if logits.shape[:-1] != ids.shape:
@@ -39,4 +41,4 @@ def next_token_loss(logits: Tensor, targets: Any) -> Tensor:
             "next_token_loss: each position needs one target.\n"
             f"  logits  {logits.shape}\n  targets {ids.shape}"
         )
-    return cross_entropy(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1))
+    return cross_entropy(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1), ignore_index)

@@ -77,6 +77,10 @@ class SparseLayer(Module):
             )
         return from_numpy(self.stage(array_of("SparseLayer", x)))
 
+    def infer(self, x: Array) -> Array:
+        """The same on an array, without a graph."""
+        return self.stage(x)
+
     def extra_repr(self) -> str:
         return repr(self.stage.weight)
 
