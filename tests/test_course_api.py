@@ -116,6 +116,11 @@ MODULES = {
         InnovationDetector() PerformanceTimer(warmup_runs=3, timing_runs=10) MemoryProfiler AccuracyTester
         PerformanceTester(warmup_runs=3, timing_runs=10) create_test_data(size=1000)
     """,
+    "acceleration core.kernels perf.acceleration optimization.acceleration backends.acceleration": """
+        vectorized_matmul(a, b) tiled_matmul(a, b, tile_size=64) fused_gelu(x)
+        matmul_naive(a, b) matmul_blocked(a, b, block_size=64) matmul_numpy(a, b) matmul(a, b)
+        OptimizedBackend() DEFAULT_WARMUP_ITERATIONS DEFAULT_TIMING_ITERATIONS
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding

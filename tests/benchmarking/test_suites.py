@@ -165,7 +165,10 @@ def other_names(record):
 MISUSE = {
     "no name": (lambda _: Suite(""), "needs a name"),
     "no races": (lambda _: Suite("s").run(), r"no races to run; add some with suite\.add"),
-    "an unknown suite": (lambda _: suite("kernel"), "no suite 'kernel'; there are kernels, inference"),
+    "an unknown suite": (
+        lambda _: suite("kernel"),
+        "no suite 'kernel'; there are kernels, fusion, inference",
+    ),
     "different suites": (
         lambda _: compare_records(record_of({"x": 1.0}), record_of({"x": 1.0}, suite="other")),
         r"different suites \(example, other\)",

@@ -14,6 +14,7 @@ from tinytorch.benchmarking.suites import Suite
 from tinytorch.kernels import lessons
 from tinytorch.layers import Layer
 from tinytorch.models import DigitsCNN, LeNet, MLPClassifier
+from tinytorch.spatial import BatchNorm2d
 from tinytorch.tensor import Tensor
 from tinytorch.timing import Call
 
@@ -78,7 +79,33 @@ def _lowered(make: Callable[[], Layer], shape: tuple[int, ...]) -> Pair:
     return layers, lambda: fast(x)
 
 
-SUITES: dict[str, Callable[[], Suite]] = {"kernels": _kernels, "inference": _inference}
+def _fusion() -> Suite:
+    """What is computed in one call against the same in several."""
+    suite = Suite("fusion")
+    suite.add("bias and ReLU", acceleration.fused_and_separate, names=("three calls", "one call"))
+    suite.add("batch norm folded into a convolution", _folded, names=("two layers", "folded"))
+    return suite
+
+
+def _folded() -> Pair:
+    x, weight = _numbers(8, 32, 16, 16), _numbers(32, 32, 3, 3)
+    norm = BatchNorm2d(32)
+    norm.eval()
+    folded, bias = acceleration.fold_batch_norm(weight, None, norm)
+    plain, packed = kernels.pack(weight), kernels.pack(folded)
+
+    def two() -> np.ndarray:
+        with no_grad():
+            return norm(Tensor(kernels.conv2d(x, plain, padding=1))).data
+
+    return two, lambda: kernels.conv2d(x, packed, bias, padding=1)
+
+
+SUITES: dict[str, Callable[[], Suite]] = {
+    "kernels": _kernels,
+    "fusion": _fusion,
+    "inference": _inference,
+}
 
 
 def suite(name: str) -> Suite:
