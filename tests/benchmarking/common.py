@@ -4,7 +4,7 @@ import numpy as np
 
 from tinytorch import timing
 from tinytorch.benchmarking import SuiteRecord
-from tinytorch.timing import verdict
+from tinytorch.quantities import Measured
 
 MACHINE = {
     "cpu": "a CPU",
@@ -21,12 +21,19 @@ def race_of(gain, spread=0.02, rounds=24, seed=0):
     rng = np.random.default_rng(seed)
     baseline = np.exp(spread * rng.standard_normal(rounds)) * 1e-3
     contender = np.exp(spread * rng.standard_normal(rounds)) * 1e-3 / gain
-    ratio = timing.measured(baseline / contender, "×")
+    ratio = Measured(float(np.median(baseline / contender)), "×")
     seconds = (tuple(baseline.tolist()), tuple(contender.tolist()))
-    return timing.Race(("slow", "fast"), seconds, (1, 1), ratio, 1.0, verdict(ratio), 0.95, dict(MACHINE))
+    return timing.Race(("slow", "fast"), seconds, (1, 1), ratio, 1.0, "undecided", 0.95, dict(MACHINE))
 
 
-def record_of(gains, *, label="", suite="example", machine=(), noise=1.01, seed=0):
-    """A record of one suite: race's name → gain."""
-    races = {name: race_of(gain, seed=seed + i) for i, (name, gain) in enumerate(gains.items())}
+def record_of(gains, *, label="", suite="example", machine=(), noise=1.01, seed=0, passes=5, between=0.0):
+    """A record of one suite: race's name → gain. `between` is the spread from one pass to the next."""
+    rng = np.random.default_rng(seed)
+    races = {
+        name: tuple(
+            race_of(gain * np.exp(between * rng.standard_normal()), seed=1000 * seed + 100 * i + number)
+            for number in range(passes)
+        )
+        for i, (name, gain) in enumerate(gains.items())
+    }
     return SuiteRecord(suite, label, races, noise, {**MACHINE, **dict(machine)}, "2026-01-01T00:00:00+00:00")

@@ -11,7 +11,7 @@ from tinytorch import _text, intervals
 from tinytorch.benchmarking.suites import SuiteRecord, check_comparable
 from tinytorch.intervals import CONFIDENCE
 from tinytorch.quantities import Measured
-from tinytorch.timing import Race, verdict
+from tinytorch.timing import verdict
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def compare_records(
     """Compare two runs of one suite.
 
     Each contender was raced against its own baseline, in turns; what is compared is that gain, so a machine
-    that was slower on one of the two days slowed both sides of it. The interval of a change is a bootstrap
-    over the rounds of both records, corrected for the number of races (Bonferroni).
+    that was slower on one of the two days slowed both sides of it. Each pass gives one gain, and the interval
+    is Welch's (Student's t on the logarithms, with the fewer passes' degrees of freedom), so the spread from
+    one run to the next counts. It is corrected for the number of races (Bonferroni).
 
     Parameters
     ----------
@@ -98,29 +99,28 @@ def compare_records(
             "version of the suite twice"
         )
     for name in both:
-        if first.races[name].names != second.races[name].names:
+        names = [record.races[name][0].names for record in (first, second)]
+        if names[0] != names[1]:
             raise ValueError(
-                f"compare_records: race {name!r} is {' against '.join(first.races[name].names)} in the first "
-                f"record and {' against '.join(second.races[name].names)} in the second"
+                f"compare_records: race {name!r} is {' against '.join(names[0])} in the first record and "
+                f"{' against '.join(names[1])} in the second"
             )
     noise = max(first.noise, second.noise)
     each = intervals.corrected(confidence, len(both))
-    changes = {name: _change(first.races[name], second.races[name], each, noise) for name in both}
+    changes = {name: _change(first, second, name, each, noise) for name in both}
     missing = tuple(sorted(first.races.keys() ^ second.races.keys()))
     labels = (first.label or "first", second.label or "second")
     return Comparison(labels, changes, missing, noise, confidence)
 
 
-def _change(before: Race, after: Race, confidence: float, noise: float) -> Change:
-    logs = [np.log(race.seconds[0]) - np.log(race.seconds[1]) for race in (before, after)]
+def _change(first: SuiteRecord, second: SuiteRecord, name: str, confidence: float, noise: float) -> Change:
+    logs = [np.log(record.gains(name)) for record in (first, second)]
     fewest = min(samples.size for samples in logs)
-    middle = float(np.median(logs[1]) - np.median(logs[0]))
-    if fewest < intervals.rounds_needed(confidence):
-        ratio = Measured(math.exp(middle), "×", n=fewest)  # too few rounds for an interval, so no verdict
-    else:
-        resamples = intervals.resamples_for(confidence, fewest)
-        drawn = [intervals.resampled(samples, resamples, seed=i) for i, samples in enumerate(logs)]
-        tail = intervals.tail_share(confidence, fewest)
-        low, high = np.quantile(drawn[1] - drawn[0], [tail, 1 - tail])
-        ratio = Measured(math.exp(middle), "×", math.exp(low), math.exp(high), fewest)
-    return Change(before.ratio, after.ratio, ratio, verdict(ratio, noise))
+    middle = float(logs[1].mean() - logs[0].mean())
+    ratio = Measured(math.exp(middle), "×", n=fewest)
+    if fewest > 1:  # one pass alone gives no interval, so no verdict
+        error = math.sqrt(sum(samples.var(ddof=1) / samples.size for samples in logs))
+        half = intervals.student_quantile(confidence, fewest - 1) * error
+        ratio = Measured(math.exp(middle), "×", math.exp(middle - half), math.exp(middle + half), fewest)
+    before, after = (record.gain(name, confidence) for record in (first, second))
+    return Change(before, after, ratio, verdict(ratio, noise))

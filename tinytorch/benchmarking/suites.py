@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinytorch import timing
 from tinytorch.intervals import CONFIDENCE
 from tinytorch.quantities import Measured
@@ -33,7 +35,7 @@ class SuiteRecord:
     label : str
         Whose run this is, or of which version.
     races : dict
-        Each race's name → `timing.Race`.
+        Each race's name → its `timing.Race` in each pass.
     noise : float
         The noise floor when the run began.
     machine : dict
@@ -44,22 +46,33 @@ class SuiteRecord:
 
     suite: str
     label: str
-    races: dict[str, Race]
+    races: dict[str, tuple[Race, ...]]
     noise: float
     machine: dict[str, Any]
     created: str
 
+    def gains(self, name: str) -> np.ndarray:
+        """How many times faster the contender of a race was, one number for each pass."""
+        return np.array([np.median(np.divide(*race.seconds)) for race in self.races[name]])
+
+    def gain(self, name: str, confidence: float = CONFIDENCE) -> Measured:
+        """The gain in one race, with an interval from its spread between passes."""
+        return timing.measured(self.gains(name), "×", confidence)
+
+    def verdict(self, name: str, confidence: float = CONFIDENCE) -> str:
+        """Of a race's contender: ``"faster"``, ``"slower"`` or ``"undecided"``."""
+        return timing.verdict(self.gain(name, confidence), self.noise)
+
     @property
     def score(self) -> Measured:
-        """The geometric mean of the gains, with its interval from all races' rounds."""
-        logs = [_log_ratios(race) for race in self.races.values()]
-        rounds = min(len(row) for row in logs)
-        means = [math.fsum(row[i] for row in logs) / len(logs) for i in range(rounds)]
-        return timing.measured([math.exp(mean) for mean in means], "×")
+        """The geometric mean of all gains, with its interval over passes."""
+        logs = np.mean([np.log(self.gains(name)) for name in self.races], axis=0)
+        return timing.measured(np.exp(logs), "×")
 
     def save(self, path: str | Path) -> Path:
-        """Write the record as JSON; returns the path."""
+        """Write the record as JSON, making its folder if need be; returns the path."""
         path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"type": "SuiteRecord", "schema": SCHEMA_VERSION, **dataclasses.asdict(self)}
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
         return path
@@ -86,15 +99,16 @@ def load_record(path: str | Path) -> SuiteRecord:
             "suite again"
         )
     try:
-        races = {name: _race(fields) for name, fields in raw["races"].items()}
+        races = {name: tuple(map(_race, passes)) for name, passes in raw["races"].items()}
         fields = {key: raw[key] for key in ("suite", "label", "noise", "machine", "created")}
         record = SuiteRecord(races=races, **fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path.name} is damaged ({type(error).__name__}: {error}); run the suite again"
         ) from None
-    for name, race in races.items():
-        _check_times(f"{path.name}, race {name!r}", race)
+    for name, passes in races.items():
+        for race in passes:
+            _check_times(f"{path.name}, race {name!r}", race)
     return record
 
 
@@ -112,10 +126,6 @@ def _check_times(where: str, race: Race) -> None:
                 f"{next((time for time in times if not 0 < time < math.inf), 'none')}; the run that wrote "
                 "them failed, so run it again"
             )
-
-
-def _log_ratios(race: Race) -> list[float]:
-    return [math.log(a / b) for a, b in zip(*race.seconds, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -177,38 +187,51 @@ class Suite:
         self,
         *,
         seconds: float = 0.5,
+        passes: int = 5,
         label: str = "",
-        confidence: float = CONFIDENCE,
         progress: Callable[[float, str], None] = lambda fraction, message: None,
     ) -> SuiteRecord:
-        """Run every race.
+        """Run every race, several times over.
+
+        Each pass sets every race up anew, so that what differs from one run to the next (where buffers lie,
+        what the machine is busy with) shows as spread between passes, and goes into the intervals. Rounds of
+        one pass alone agree with each other better than two runs of the same code do.
 
         Parameters
         ----------
         seconds : float
-            About how long each race takes; first, the first baseline is raced against itself for as long,
-            which gives the noise floor of all verdicts.
+            About how long each race takes, all passes together; first, the first baseline is raced against
+            itself for as long, which gives the noise floor of all verdicts.
+        passes : int
+            At least 2.
         label : str
             Whose run this is, or of which version: what a leaderboard shows.
-        confidence : float
-            With which all intervals hold together.
         progress : function
             Called with (fraction done, what is going on).
         """
         if not self.entries:
             raise ValueError(f"Suite {self.name!r}: no races to run; add some with suite.add(name, make)")
-        races: dict[str, Race] = {}
+        if passes < 2:
+            raise ValueError(
+                f"Suite {self.name!r}: passes must be at least 2, got {passes}; one pass shows no spread "
+                "between runs"
+            )
+        races: dict[str, list[Race]] = {name: [] for name in self.entries}
         noise = 0.0
-        for name, entry in self.entries.items():
-            progress(len(races) / len(self.entries), name)
-            baseline, contender = entry.make()
-            noise = noise or timing.noise_floor(baseline, seconds=seconds)[0]
-            races[name] = timing.race(
-                baseline, contender, names=entry.names, seconds=seconds, confidence=confidence,
-                claims=len(self.entries), noise=noise, compare=entry.compare,
-            )  # fmt: skip
+        for number in range(passes):
+            for index, (name, entry) in enumerate(self.entries.items()):
+                progress((number + index / len(self.entries)) / passes, name)
+                baseline, contender = entry.make()
+                noise = noise or timing.noise_floor(baseline, seconds=seconds)[0]
+                races[name].append(
+                    timing.race(
+                        baseline, contender, names=entry.names, seconds=seconds / passes, noise=noise,
+                        compare=entry.compare and number == 0,
+                    )
+                )  # fmt: skip
         created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return SuiteRecord(self.name, label, races, noise, timing.machine(), created)
+        kept = {name: tuple(each) for name, each in races.items()}
+        return SuiteRecord(self.name, label, kept, noise, timing.machine(), created)
 
 
 def check_comparable(operation: str, records: list[SuiteRecord], *, mixed: bool) -> None:
