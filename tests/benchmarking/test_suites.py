@@ -69,12 +69,12 @@ def test_changes_are_found_where_they_are():
 def test_equal_code_is_hardly_ever_told_apart(between):
     """Also where each pass is as steady as can be, and passes differ by 30 %."""
     decided = 0
-    for seed in range(100):
+    for seed in range(60):
         a, b = (
             record_of({"x": 1.0, "y": 1.0}, noise=1.0, seed=200 * k + seed, between=between) for k in (1, 2)
         )
         decided += any(change.verdict != "undecided" for change in compare_records(a, b).changes.values())
-    assert decided <= 10
+    assert decided <= 7
 
 
 def test_more_claims_widen_each_interval():
