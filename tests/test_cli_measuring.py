@@ -7,6 +7,7 @@ from benchmarking.common import record_of
 
 from tinytorch import cli
 from tinytorch.experiments import gallery
+from tinytorch.models import MLPClassifier, save_model
 from tinytorch.profiling import rooflines
 from tinytorch.quantities import Measured
 
@@ -36,10 +37,18 @@ def test_profile_of_a_gpt_as_json_with_a_trace(tmp_path, capsys):
     assert json.loads(path.read_text(encoding="utf-8"))["traceEvents"] and "perfetto" in streams.err
 
 
+def test_profile_reads_a_file(tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    save_model(path, MLPClassifier((12, 7, 3)))
+    assert cli.main(["profile", str(path), "--json"]) == 0
+    parameters = sum(row["parameters"] for row in json.loads(capsys.readouterr().out)["layers"])
+    assert parameters == 12 * 7 + 7 + 7 * 3 + 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["profile", "resnet5"], "'resnet5' is none of mlp, lenet, cnn, gpt"),
+        (["profile", "resnet5"], "neither a file nor one of mlp, lenet, cnn, gpt"),
         (["profile", "gpt", "--length", "5000"], "more than this model's 1024 tokens"),
         (["bench", "gallery", "tiny"], "no case 'tiny'"),
         (["bench", "suite", "none"], "no suite 'none'"),

@@ -9,7 +9,9 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-COMMANDS = ("report", "milestones", "profile", "bench", "course", "doctor")  # in the order of --help
+COMMANDS = (  # in the order of --help
+    "report", "milestones", "train", "generate", "profile", "bench", "course", "doctor",
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,7 +26,9 @@ def add_to(commands: Any) -> None:
         help="measure a model layer by layer",
         description="Measure a forward pass layer by layer, under this machine's ceilings.",
     )
-    profile.add_argument("model", metavar="MODEL", help="mlp, lenet, cnn or gpt")
+    profile.add_argument(
+        "model", metavar="MODEL", help="mlp, lenet, cnn or gpt, or a file that `tinytorch train` wrote"
+    )
     profile.add_argument("--batch", type=positive, default=1, metavar="N", help="samples in the batch (1)")
     profile.add_argument("--length", type=positive, default=LENGTH, metavar="N", help=f"tokens ({LENGTH})")
     profile.add_argument("--trace", type=Path, metavar="FILE", help="write a timeline for ui.perfetto.dev")
@@ -53,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _model(name: str) -> Any:
-    """One of the shipped models, untrained, for that changes no time."""
+    """One of the shipped models, untrained, for that changes no time; or one from a file."""
     from tinytorch import models
 
     kinds: dict[str, Callable[[], Any]] = {
@@ -63,7 +65,9 @@ def _model(name: str) -> Any:
         "gpt": lambda: models.char_gpt(vocab_size=96),
     }
     if name not in kinds:
-        raise ValueError(f"profile: {name!r} is none of {', '.join(kinds)}")
+        if Path(name).exists():
+            return models.load_model(name)[0]
+        raise ValueError(f"profile: {name!r} is neither a file nor one of {', '.join(kinds)}")
     model = kinds[name]()
     model.eval()
     return model
