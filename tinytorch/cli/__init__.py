@@ -9,9 +9,17 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-COMMANDS = (  # in the order of --help
-    "report", "milestones", "train", "generate", "profile", "bench", "course", "doctor",
-)  # fmt: skip
+COMMANDS = (
+    "report",
+    "milestones",
+    "train",
+    "generate",
+    "quantize",
+    "profile",
+    "bench",
+    "course",
+    "doctor",
+)  # in the order of --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
