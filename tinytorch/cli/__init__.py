@@ -9,8 +9,18 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-# In the order of --help.
-COMMANDS = ("report", "milestones", "train", "generate", "prune", "quantize", "course", "doctor")
+COMMANDS = (
+    "report",
+    "milestones",
+    "train",
+    "generate",
+    "quantize",
+    "prune",
+    "profile",
+    "bench",
+    "course",
+    "doctor",
+)  # in the order of --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
