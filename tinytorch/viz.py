@@ -157,6 +157,35 @@ def lines(
     return figure
 
 
+def break_even(
+    result: Any, *, guess: tuple[float, float] | None = None, title: str = "", x_label: str = ""
+) -> Figure:
+    """How many times as fast at each size, where that passes 1, and what somebody expected.
+
+    Parameters
+    ----------
+    result : timing.Breakeven
+    guess : (size, ratio), optional
+        The size from which it was expected to pay, and the ratio expected at the largest size.
+    """
+    ratios = [race.ratio for race in result.races]
+    x = list(result.sizes)
+    low, high = [r.low for r in ratios], [r.high for r in ratios]
+    series = [{"name": "measured", "x": x, "y": [r.value for r in ratios], "low": low, "high": high}]
+    marks = []
+    if result.pays_from is not None:
+        marks.append((result.pays_from.value, f"pays from {result.pays_from}"))
+    if guess is not None:
+        size, ratio = guess
+        ends = {size: 1.0, x[-1]: ratio} if 0 < size < x[-1] else {x[0]: ratio, x[-1]: ratio}
+        series.append({"name": "your guess", "x": list(ends), "y": list(ends.values()), "tag": "predicted"})
+        marks.append((size, "your guess"))
+    return lines(
+        series, title=title, x_label=x_label, y_label="times as fast", x_scale="log", y_scale="log",
+        marks=[mark for mark in marks if x[0] / 4 <= mark[0] <= x[-1] * 4], level=1.0,
+    )  # fmt: skip
+
+
 @_styled
 def bars(
     series: Sequence[dict[str, Any]],
@@ -399,6 +428,29 @@ def connections(weights: Sequence[Any], *, title: str = "") -> Figure:
         axes.scatter(np.full(places.size, layer), places, s=28, color=INK, zorder=3)
     axes.set(title=title, xlim=(-0.15, len(sizes) - 0.85), ylim=(-0.06, 1.06))
     axes.axis("off")
+    return figure
+
+
+@_styled
+def rounding_errors(found: Any, *, title: str = "") -> Figure:
+    """How far rounding moved a weight's numbers, and the step of each channel.
+
+    Parameters
+    ----------
+    found : quantization.RoundingErrors
+        From `quantization.rounding_errors`.
+    """
+    figure = _empty_figure(7.2, 3.2)
+    left, right = figure.subplots(1, 2)
+    left.stairs(found.counts, found.edges, fill=True, color=COLORS[0])
+    title = title or f"signal to noise {found.signal_to_noise:.1f} dB"
+    left.set(title=title, xlabel="error, in steps", ylabel="weights")
+    steps = np.sort(np.atleast_1d(found.scales))[::-1]
+    right.stairs(steps, fill=True, color=COLORS[1])
+    right.set(
+        title="one step for all" if len(steps) == 1 else f"{len(steps)} channels, sorted",
+        xlabel="channel", ylabel="step", ylim=(0, None),
+    )  # fmt: skip
     return figure
 
 
