@@ -483,6 +483,77 @@ def roofline(points: Sequence[Any], *, title: str = "Roofline") -> Figure:
     return figure
 
 
+@_styled
+def pareto(
+    points: dict[str, tuple[float, float]],
+    *,
+    title: str = "",
+    x_label: str = "",
+    y_label: str = "",
+    larger_is_better: tuple[bool, bool] = (False, True),
+) -> Figure:
+    """Named dots; those that no other beats in both directions are joined by a line.
+
+    Parameters
+    ----------
+    points : dict
+        Name → (x, y), such as latency and accuracy.
+    larger_is_better : (bool, bool)
+        For x and for y.
+    """
+    if not points:
+        raise ValueError("pareto: no points to draw; give at least one, as {name: (x, y)}")
+    figure, axes = _figure()
+    signs = [1 if larger else -1 for larger in larger_is_better]
+    worth = {name: np.multiply(point, signs) for name, point in points.items()}
+    best = [
+        name
+        for name, own in worth.items()
+        if not any((other >= own).all() and (other > own).any() for other in worth.values())
+    ]
+    frontier = np.array(sorted(points[name] for name in best))
+    axes.plot(*frontier.T, color=INK, linewidth=1.2, zorder=1)
+    for name, (x, y) in points.items():
+        axes.plot(x, y, "o", color=COLORS[0] if name in best else INK)
+        axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.margins(0.15)
+    return figure
+
+
+@_styled
+def race_strips(races: Any, *, title: str = "", x_label: str = "seconds for one call") -> Figure:
+    """Every sample of a `Race` or of `Races` as a dot, one strip for each contender, its median as a bar."""
+    seconds = races.seconds
+    strips = seconds if isinstance(seconds, dict) else dict(zip(races.names, seconds, strict=True))
+    figure, axes = _figure(height=max(2.0, 0.9 + 0.5 * len(strips)))
+    jitter = np.random.default_rng(0)
+    for place, (color, samples) in enumerate(zip(_colors(len(strips)), strips.values(), strict=True)):
+        heights = place + jitter.uniform(-0.2, 0.2, len(samples))
+        axes.plot(samples, heights, "o", color=color, markersize=3, alpha=0.6)
+        axes.plot([np.median(samples)] * 2, [place - 0.35, place + 0.35], color=color, linewidth=2)
+    axes.set(title=title, xlabel=x_label, xscale="log")
+    axes.set_yticks(range(len(strips)), list(strips))
+    axes.invert_yaxis()
+    return figure
+
+
+@_styled
+def noise_distribution(race: Any, *, title: str = "The same code against itself") -> Figure:
+    """How often each ratio came up in a race of a function against itself: what no difference looks like."""
+    ratios = np.divide(*race.seconds)
+    figure, axes = _figure()
+    axes.hist(ratios, bins=min(max(len(ratios) // 4, 5), 40), color=COLORS[0], alpha=0.7)
+    axes.axvline(1.0, color=INK, linewidth=1)
+    if race.ratio.low is not None:
+        axes.axvspan(
+            race.ratio.low, race.ratio.high, color=COLORS[1], alpha=0.3, label="interval of the median"
+        )
+        axes.legend()
+    axes.set(title=title, xlabel="ratio of the two times in one round", ylabel="rounds")
+    return figure
+
+
 def _colors(count: int) -> list[str]:
     return [COLORS[index % len(COLORS)] for index in range(count)]
 

@@ -15,6 +15,9 @@ COMMANDS = (
     "train",
     "generate",
     "quantize",
+    "prune",
+    "profile",
+    "bench",
     "course",
     "doctor",
 )  # in the order of --help
