@@ -1,4 +1,4 @@
-"""Other layers in the place of a model's own, as quantizing and pruning put them, and the bytes of the result."""
+"""Other layers in the place of a model's own, as quantizing and pruning put them, and what it then weighs."""
 
 from __future__ import annotations
 
