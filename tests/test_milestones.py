@@ -47,6 +47,25 @@ class TestPhotographs:
         assert outcome.findings == ["40 held-out photographs, 2 epochs over 64 others."]
 
 
+def test_olympics_rank_all_entries_and_name_their_gains(monkeypatch):
+    olympics = milestones.load(2018)
+    for name, value in {
+        "EPOCHS": 2,
+        "FINE_TUNING": 1,
+        "VARIANTS": 1,
+        "WIDTH": 32,
+        "EPOCHS_OF_TEXT": 1,
+    }.items():
+        monkeypatch.setattr(olympics, name, value)
+    monkeypatch.setattr(olympics, "RACE_SECONDS", 0.2)
+    monkeypatch.setattr(olympics, "TARGET", 10.0)
+    outcome = olympics.run()
+    assert outcome.accuracy > 50 and set(outcome.pictures) == {"curve", "reading", "writing"}
+    reading, writing = (finding.splitlines()[3:] for finding in outcome.findings)
+    assert len(reading) == 5 and len(writing) == 7
+    assert all("×" in row or row.startswith("as trained") for row in (*reading, *writing))
+
+
 class TestTransformer:
     """The reversal is run; of the text, which takes a minute, a few steps."""
 

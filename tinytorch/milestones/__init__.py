@@ -21,6 +21,7 @@ YEARS = {
     1998: "cnn",
     2012: "deep_cnn",
     2017: "transformer",
+    2018: "olympics",
 }
 
 
