@@ -157,6 +157,35 @@ def lines(
     return figure
 
 
+def break_even(
+    result: Any, *, guess: tuple[float, float] | None = None, title: str = "", x_label: str = ""
+) -> Figure:
+    """How many times as fast at each size, where that passes 1, and what somebody expected.
+
+    Parameters
+    ----------
+    result : timing.Breakeven
+    guess : (size, ratio), optional
+        The size from which it was expected to pay, and the ratio expected at the largest size.
+    """
+    ratios = [race.ratio for race in result.races]
+    x = list(result.sizes)
+    low, high = [r.low for r in ratios], [r.high for r in ratios]
+    series = [{"name": "measured", "x": x, "y": [r.value for r in ratios], "low": low, "high": high}]
+    marks = []
+    if result.pays_from is not None:
+        marks.append((result.pays_from.value, f"pays from {result.pays_from}"))
+    if guess is not None:
+        size, ratio = guess
+        ends = {size: 1.0, x[-1]: ratio} if 0 < size < x[-1] else {x[0]: ratio, x[-1]: ratio}
+        series.append({"name": "your guess", "x": list(ends), "y": list(ends.values()), "tag": "predicted"})
+        marks.append((size, "your guess"))
+    return lines(
+        series, title=title, x_label=x_label, y_label="times as fast", x_scale="log", y_scale="log",
+        marks=[mark for mark in marks if x[0] / 4 <= mark[0] <= x[-1] * 4], level=1.0,
+    )  # fmt: skip
+
+
 @_styled
 def bars(
     series: Sequence[dict[str, Any]],

@@ -1,0 +1,44 @@
+"""The labs' sources, and submissions made of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tinytorch.course import building, workspace
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+LABS = {
+    number: path for path in building.sources(NOTEBOOKS) if (number := building.lab_number(path)) is not None
+}
+
+
+def solution(number: int) -> dict[str, Any]:
+    """The solved notebook of a lab."""
+    return building.instructor_version(LABS[number])
+
+
+def cell(notebook: dict[str, Any], name: str) -> dict[str, Any]:
+    """The cell with this grade_id."""
+    (found,) = (
+        cell for cell in notebook["cells"] if cell["metadata"].get("nbgrader", {}).get("grade_id") == name
+    )
+    return found
+
+
+def save(notebook: dict[str, Any], folder: Path) -> Path:
+    path = folder / "submission.ipynb"
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    return path
+
+
+def judge(path: Path, number: int, **options: Any):
+    """The report on a submission."""
+    from tinytorch.course import open_lab
+    from tinytorch.grading import collect
+    from tinytorch.grading.judge import Judge
+
+    submission = collect.read(path, workspace.original(number))
+    with Judge(open_lab(number), submission, **options) as judge:
+        return judge.judge()
