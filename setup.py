@@ -15,6 +15,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 CSRC = Path("csrc")
 MSVC = sys.platform == "win32" and "GCC" not in sys.version and "MSYSTEM" not in os.environ
@@ -138,5 +139,18 @@ def extension() -> Extension:
     )
 
 
+class BuildPy(build_py):
+    """Takes the students' notebooks along into the package; their sources, with the solutions, stay here."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return  # found where they lie
+        for notebook in sorted(Path("notebooks").glob("*.ipynb")):
+            target = Path(self.build_lib, "tinytorch", "course", "notebooks", notebook.name)
+            self.mkpath(str(target.parent))
+            self.copy_file(str(notebook), str(target))
+
+
 if __name__ == "__main__":
-    setup(ext_modules=[extension()], cmdclass={"build_ext": BuildExt})
+    setup(ext_modules=[extension()], cmdclass={"build_ext": BuildExt, "build_py": BuildPy})

@@ -1,7 +1,7 @@
 # make check, one target for each kind of check. `make check-asan` and so on run one alone.
 
 CHECKS = check-style check-clang check-asan check-tsan check-mingw check-aarch64 check-x86-emulated \
-    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks
+    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks check-nbgrader
 
 TOOLS = gcc clang x86_64-w64-mingw32-gcc aarch64-linux-gnu-gcc qemu-aarch64 qemu-x86_64 \
     bochs busybox xorriso
@@ -79,9 +79,11 @@ check-package:
 check-import-time:
 	$(BIN)/python .ci/import_time.py
 
-# The notebooks are what their sources say, and each of their cells runs.
+# The notebooks are what their sources say, and run from top to bottom, solved and not yet solved.
 check-notebooks: $(VENV)/course-extra
+	$(BIN)/tinytorch course build --check
 	$(BIN)/python .ci/notebooks.py
-	rm -rf build/notebooks && mkdir -p build
-	cp -r notebooks build/notebooks
-	$(BIN)/jupyter execute build/notebooks/*.ipynb
+
+# nbgrader hands the labs out, validates them, and grades one.
+check-nbgrader: $(VENV)/course-extra $(VENV)/grade-extra
+	$(BIN)/python .ci/nbgrader.py

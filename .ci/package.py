@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
     expect(
         names,
         tracked(
-            *("benchmarks", "csrc", "tinytorch", "tests"),
+            *("benchmarks", "csrc", "notebooks", "tinytorch", "tests"),
             "setup.py",
             "pyproject.toml",
             "LICENSE",
@@ -51,7 +51,8 @@ def main(folder: Path) -> None:
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as contents:
         names = set(contents.namelist())
-    expect(names, tracked("tinytorch"), wheel.name)
+    notebooks = {f"tinytorch/course/{name}" for name in tracked("notebooks/*.ipynb")}
+    expect(names, tracked("tinytorch") | notebooks, wheel.name)
     if not any(name.startswith("tinytorch/_C.") and name.endswith((".so", ".pyd")) for name in names):
         sys.exit(f"{wheel.name} lacks the compiled extension")
     if stray := sorted(name for name in names if not name.startswith("tinytorch")):

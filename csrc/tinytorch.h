@@ -307,6 +307,15 @@ void tt_unpack_int8(size_t k, size_t n, const uint8_t *packed, int8_t *w);
 tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
                          const float *w_scale, const float *bias, tt_result result);
 
+/* The same for float x, each row of which is quantized on the way: round(x / s), s = max|x| / 127. y (m, n) = sums *
+ * w_scale * s + bias; a row that holds NaN or infinity gives NaN. */
+tt_status tt_linear_int8_dynamic(size_t m, size_t n, size_t k, const float *x, const uint8_t *packed,
+                                 const float *w_scale, const float *bias, tt_activation activation, float *y);
+
+/* result = activation(a + b), element by element; result.type is TT_UINT8 or TT_INT8. TT_BAD_VALUE when a scale over
+ * result.scale is not a positive float32. */
+tt_status tt_add_int8(size_t n, tt_quantized a, tt_quantized b, tt_result result);
+
 /* The same for a convolution; packing reads outputs, channels, kernel_h, kernel_w and groups of the shape. */
 size_t tt_conv2d_packed_bytes_int8(const tt_conv2d_shape *shape);
 tt_status tt_conv2d_pack_int8(const tt_conv2d_shape *shape, const int8_t *w, uint8_t *packed);

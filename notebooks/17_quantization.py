@@ -129,8 +129,9 @@ lab.check("observer", Observer, hidden=True)
 #
 # $q = \text{clamp}(\text{round}(x / s) + z)$, rounding half to even, and back: $x \approx s \cdot (q - z)$.
 #
-# With `axis=None` there is one scale for the whole array. With `axis=1`, say, `scale` and `zero_point` hold one
-# number for each index along axis 1. `dtype` is `"uint8"` or `"int8"`; `np.iinfo(dtype)` knows the limits.
+# With `axis=None` there is one scale for the whole array. With `axis=1`, say, `scale` and `zero_point` hold
+# one number for each index along axis 1. `dtype` is `"uint8"` or `"int8"`; `np.iinfo(dtype)` knows the
+# limits.
 
 
 # %% build="quantize"
@@ -346,8 +347,8 @@ print(f"the kernel's integers differ from yours by at most {off}; it is {result.
 # %% [markdown]
 # ### Where turning integers back into floats costs most
 #
-# Much published code stores INT8 and multiplies floats: `dequantize`, then an ordinary product, on every call.
-# It saves bytes on disk. What does it cost?
+# Much published code stores INT8 and multiplies floats: `dequantize`, then an ordinary product, on every
+# call. It saves bytes on disk. What does it cost?
 
 
 # %%
@@ -406,8 +407,8 @@ viz.break_even(
 # %% [markdown]
 # ## 6. Break it
 #
-# **Too small.** You have seen it: at batch 1 and width 64, the calls and the quantizing of the input cost more
-# than the product.
+# **Too small.** You have seen it: at batch 1 and width 64, the calls and the quantizing of the input cost
+# more than the product.
 #
 # **One outlier.** The network below computes *exactly* what yours computes: one hidden unit is 200 times as
 # large, and the weights that read it are 200 times as small. ReLU lets that pass. Then its weights are
@@ -415,7 +416,7 @@ viz.break_even(
 
 
 # %%
-def with_outlier(weights, unit=0, factor=np.float32(200)):
+def with_outlier(weights, unit=0, factor=200):
     (w1, b1), (w2, b2) = [(w.copy(), b.copy()) for w, b in weights]
     w1[:, unit] *= factor
     b1[unit] *= factor
@@ -463,6 +464,7 @@ for name, quantizer in (("one scale", one_scale), ("a scale per column", quantiz
 # - (d) the quantizing of the input
 
 # %% build="gap"
+gap = None  # "a", "b", "c" or "d"
 ### BEGIN SOLUTION
 gap = "b"
 ### END SOLUTION
@@ -488,10 +490,10 @@ lab.check("gap", gap, hidden=True)
 #
 # | Use INT8 when | Leave it when |
 # |---|---|
-# | weights are large and batches small: a quarter of the bytes to read | layers are small: calls and conversions outweigh the product |
+# | weights are large and batches small: fewer bytes to read | layers are small: calls outweigh products |
 # | many layers in a row stay in integers | each layer turns back to floats |
-# | the CPU has 8-bit products (VNNI, dotprod) | some channels are far larger than the others, and nothing smooths them |
-# | samples for calibration look like what will come | the data will move away from what calibration saw |
+# | the CPU has 8-bit products (VNNI, dotprod) | a few channels are far larger than the others |
+# | calibration saw what will come | the data will move away from what calibration saw |
 #
 # ## 9. The whole model
 #
@@ -520,7 +522,7 @@ for batch in (1, 64):
     )  # fmt: skip
     for name in forms:
         result = races.between("float32", name)
-        print(f"batch {batch:>2}, {name:>20}: {races.time(name)}, {result.ratio} as fast as float32 (measured)")
+        print(f"batch {batch:>2}, {name:>20}: {races.time(name)}, {result.ratio} as fast (measured)")
 
 # %% [markdown]
 # And the product of integers, too, can be yours. The answers stay, the time does not:
@@ -542,16 +544,16 @@ print(f"{agree:.0%} of the answers agree; on your kernels it runs at {result.rat
 # ## 10. In production
 #
 # - **The method** is that of Jacob et al., [Quantization and training of neural networks for efficient
-#   integer-arithmetic-only inference](https://arxiv.org/abs/1712.05877) (2018). TensorFlow Lite was made for it;
-#   its [8-bit specification](https://ai.google.dev/edge/litert/models/quantization_spec) has per-axis int8
-#   weights, symmetric, as yours are.
+#   integer-arithmetic-only inference](https://arxiv.org/abs/1712.05877) (2018). TensorFlow Lite was made for
+#   it; its [8-bit specification](https://ai.google.dev/edge/litert/models/quantization_spec) has per-axis
+#   int8 weights, symmetric, as yours are.
 # - **ONNX Runtime** quantizes statically (calibrated, as here) or dynamically (a scale for each input as it
 #   comes): [its guide](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
-# - **PyTorch** has moved quantization to [torchao](https://github.com/pytorch/ao); on CPUs, FBGEMM and oneDNN do
-#   the products.
+# - **PyTorch** has moved quantization to [torchao](https://github.com/pytorch/ao); on CPUs, FBGEMM and oneDNN
+#   do the products.
 # - **Hardware**: x86 has 8-bit dot products since AVX-512 VNNI (2019), ARM since the dot-product extension of
 #   ARMv8.2. `kernels.cpu_info()` above says what yours has.
 # - **Language models** are read one token at a time, at batch 1, so weights alone are quantized, often to 4
-#   bits in groups: [llama.cpp](https://github.com/ggml-org/llama.cpp). Outliers in their activations: Dettmers et
-#   al., [LLM.int8()](https://arxiv.org/abs/2208.07339); Xiao et al.,
+#   bits in groups: [llama.cpp](https://github.com/ggml-org/llama.cpp). Outliers in their activations:
+#   Dettmers et al., [LLM.int8()](https://arxiv.org/abs/2208.07339); Xiao et al.,
 #   [SmoothQuant](https://arxiv.org/abs/2211.10438).

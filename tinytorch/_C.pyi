@@ -327,6 +327,28 @@ def linear_int8(
 ) -> Array:
     """x_q (..., K) uint8 or int8, w_scale (N,), bias (N,) -> (..., N)."""
 
+def linear_int8_dynamic(
+    x: F32, packed: Packed, k: int, n: int, w_scale: F32, bias: F32 | None, activation: int, /
+) -> F32:
+    """x (..., K) -> (..., N): q = rint(x / s), s = max|x| / 127 of each row;
+    y = float32(acc) * w_scale * s + bias.
+    A row that is not finite gives NaN."""
+
+def add_int8(
+    a: Bytes,
+    a_scale: float,
+    a_zero_point: int,
+    b: Bytes,
+    b_scale: float,
+    b_zero_point: int,
+    activation: int,
+    out_kind: int,
+    out_scale: float,
+    out_zero_point: int,
+    /,
+) -> Bytes:
+    """rint((a - a_zero_point) * (a_scale / out_scale) + (b - ...) * ...) + out_zero_point, clamped."""
+
 def pack_conv2d_int8(w: NDArray[int8], groups: int, /) -> Packed:
     """w (O, I, kh, kw)."""
 

@@ -8,8 +8,9 @@ packed once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from . import kernels
 from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
-from .spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
+from .spatial import AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .tensor import Tensor
 
 Array = np.ndarray
@@ -205,11 +206,64 @@ class Flattening:
 
 
 @dataclass(frozen=True)
+class GlobalAverage:
+    """The mean of each channel: (N, C, H, W) to (N, C, 1, 1)."""
+
+    nbytes: int = 0
+
+    def __call__(self, x: Array) -> Array:
+        return x.mean(axis=(2, 3), keepdims=True)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """activation(main(x) + shortcut(x)); a shortcut without stages is x itself."""
+
+    main: tuple[Stage, ...]
+    shortcut: tuple[Stage, ...] = ()
+    activation: str | None = None
+
+    @property
+    def nbytes(self) -> int:
+        return sum(stage.nbytes for stage in (*self.main, *self.shortcut))
+
+    def __call__(self, x: Array) -> Array:
+        return self.join(run_stages(self.main, x), run_stages(self.shortcut, x))
+
+    def join(self, y: Array, x: Array) -> Array:
+        """activation(y + x), for what the two ways gave."""
+        y = y + x
+        if self.activation == "relu":
+            return np.maximum(y, 0, out=y)
+        return kernels.gelu(y) if self.activation == "gelu" else y
+
+
+def run_stages(stages: Iterable[Stage], x: Array) -> Array:
+    """x through one stage after the other."""
+    for stage in stages:
+        x = stage(x)
+    return x
+
+
+def map_stages(function: Callable[[Stage], Stage], stages: Iterable[Stage]) -> list[Stage]:
+    """The stages with `function` applied to each, also inside residual connections."""
+
+    def apply(stage: Stage) -> Stage:
+        if not isinstance(stage, Residual):
+            return function(stage)
+        main, shortcut = (tuple(map_stages(function, way)) for way in (stage.main, stage.shortcut))
+        return replace(stage, main=main, shortcut=shortcut)
+
+    return [apply(stage) for stage in stages]
+
+
+@dataclass(frozen=True)
 class Pointwise:
     """An activation that no kernel has fused."""
 
     name: str
     function: Callable[[Array], Array]
+    is_elementwise: bool = True
     nbytes: int = 0
 
     def __call__(self, x: Array) -> Array:
@@ -226,10 +280,7 @@ class InferenceModel:
         self.stages = stages
 
     def __call__(self, x: Array | Tensor) -> Array:
-        x = x.data if isinstance(x, Tensor) else x
-        for stage in self.stages:
-            x = stage(x)
-        return x
+        return run_stages(self.stages, x.data if isinstance(x, Tensor) else x)
 
     def predict(self, x: Array | Tensor, batch_size: int = 64) -> Array:
         """The class of each sample, (N,), computed batch by batch."""
@@ -270,24 +321,33 @@ def flat_layers(model: Layer) -> Iterator[Layer]:
 def lower(model: Layer) -> list[Stage]:
     """The stages of a model in eval mode, with batch norm folded, dropout gone, ReLU and GELU fused.
 
-    The model is a `Sequential`, a single layer, or has its layers in `layers`, in the order they apply in.
+    The model is a `Sequential`, a single layer, or has its layers in `layers`, in the order they apply in. A
+    layer whose parts do not follow one another, such as a residual block, has a method `lower()` that gives
+    its stages.
     """
     stages: list[Stage] = []
     for layer in flat_layers(model):
         last = stages[-1] if stages else None
-        if isinstance(layer, BatchNorm2d) and isinstance(last, Convolution) and last.activation is None:
+        if hasattr(layer, "lower"):
+            stages.extend(layer.lower())
+        elif isinstance(layer, BatchNorm2d) and isinstance(last, Convolution) and last.activation is None:
             weight, bias = fold_batch_norm(np.asarray(last.weight), last.bias, layer)
             stages[-1] = replace(last, weight=weight, bias=bias)
-        elif isinstance(layer, ReLU | GELU) and isinstance(last, Convolution | Dense) and not last.activation:
+        elif _can_fuse(layer) and isinstance(last, Convolution | Dense) and not last.activation:
             stages[-1] = replace(last, activation="relu" if isinstance(layer, ReLU) else "gelu")
         elif not isinstance(layer, Dropout):
             stages.append(_stage_of(layer))
     return stages
 
 
+def _can_fuse(layer: Layer) -> bool:
+    """Whether the kernels have this activation: ReLU, and GELU in its erf form."""
+    return isinstance(layer, ReLU) or (isinstance(layer, GELU) and layer.approximate == "none")
+
+
 def optimize(model: Layer) -> InferenceModel:
     """The model at its fastest in float32: `lower`, with the weights packed once."""
-    return InferenceModel([pack_stage(stage) for stage in lower(model)])
+    return InferenceModel(map_stages(pack_stage, lower(model)))
 
 
 def pack_stage(stage: Stage) -> Stage:
@@ -319,15 +379,35 @@ def _stage_of(layer: Layer) -> Stage:
     if isinstance(layer, MaxPool2d | AvgPool2d):
         kind = "max" if isinstance(layer, MaxPool2d) else "avg"
         return Pooling(kind, _pair(layer.kernel_size), _pair(layer.stride), _pair(layer.padding))
+    if isinstance(layer, GlobalAvgPool2d):
+        return GlobalAverage()
     if isinstance(layer, Flatten):
         return Flattening()
     if isinstance(layer, ReLU | GELU | Sigmoid | Tanh | Softmax):
-        return Pointwise(type(layer).__name__, lambda x: layer(Tensor(x)).data)
+        return _pointwise(layer)
     raise TypeError(
         f"optimize: no inference stage for {type(layer).__name__}; it knows Conv2d, BatchNorm2d after "
-        "Conv2d, Linear, MaxPool2d, AvgPool2d, Flatten, Dropout, ReLU, GELU, Sigmoid, Tanh and Softmax, in a "
-        "Sequential or in a model's `layers`"
+        "Conv2d, Linear, MaxPool2d, AvgPool2d, GlobalAvgPool2d, Flatten, Dropout, ReLU, GELU, Sigmoid, Tanh "
+        "and Softmax, in a Sequential or in a model's `layers`. Give a layer of your own a method lower() "
+        "that returns its stages"
     )
+
+
+# What can be saved by its name; any other activation keeps its layer.
+POINTWISE: dict[str, Callable[[Array], Array]] = {
+    "ReLU": kernels.relu, "GELU": kernels.gelu, "GELU (tanh)": partial(kernels.gelu, approximate="tanh"),
+    "Sigmoid": kernels.sigmoid, "Tanh": kernels.tanh, "Softmax": kernels.softmax,
+}  # fmt: skip
+
+
+def _pointwise(layer: Layer) -> Pointwise:
+    name = type(layer).__name__
+    if isinstance(layer, GELU) and layer.approximate != "none":
+        name += f" ({layer.approximate})"
+    if isinstance(layer, Softmax) and layer.dim != -1:
+        name += f" (dim={layer.dim})"
+    function = POINTWISE.get(name) or (lambda x: layer(Tensor(x)).data)
+    return Pointwise(name, function, not isinstance(layer, Softmax))
 
 
 def _pair(value: Any) -> tuple[int, int]:

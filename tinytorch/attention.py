@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import kernels
 from .activations import GELU, softmax
 from .autograd import Function, no_grad, record
-from .embeddings import RotaryEmbedding
+from .embeddings import Embedding, RotaryEmbedding
 from .layers import LayerNorm, Linear, RMSNorm, check_positive
 from .masks import Mask, as_mask, as_padding_mask, both, with_head_axis
 from .module import Module
@@ -278,19 +278,43 @@ class MultiHeadAttention(Module):
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}"
 
 
-def infer(layer: Module, x: Array) -> Array:
-    """Run a layer on an array, without a graph; the usual ones go straight to their kernels."""
-    if type(layer) is Linear:
-        weight = vars(layer).get("_packed_weight", layer.weight.data)
-        return kernels.linear(x, weight, None if layer.bias is None else layer.bias.data)
-    if type(layer) is LayerNorm:
-        return kernels.layer_norm(x, layer.gamma.data, layer.beta.data, layer.eps)
-    if type(layer) is RMSNorm:
-        return kernels.rms_norm(x, layer.gamma.data, layer.eps)
-    if type(layer) is GELU:
-        return kernels.gelu(x, layer.approximate)
+def infer(layer: Any, x: Any, *context: Any) -> Array:
+    """Run a layer on an array, without a graph, between its forward hooks if it has any.
+
+    The usual layers go straight to their kernels, those with an ``infer(x, *context)`` to that, and all
+    others to their `forward`.
+    """
+    if layer._forward_pre_hooks or layer._forward_hooks:
+        with no_grad():
+            return layer.between_hooks(
+                lambda x: from_numpy(_infer(layer, x.data, *context)), from_numpy(x)
+            ).data
+    return _infer(layer, x, *context)
+
+
+def _infer(layer: Any, x: Any, *context: Any) -> Array:
+    if not context and "forward" not in vars(layer):
+        kind = type(layer)
+        if kind is Linear:
+            weight = vars(layer).get("_packed_weight", layer.weight.data)
+            return kernels.linear(x, weight, None if layer.bias is None else layer.bias.data)
+        if kind is LayerNorm:
+            return kernels.layer_norm(x, layer.gamma.data, layer.beta.data, layer.eps)
+        if kind is RMSNorm:
+            return kernels.rms_norm(x, layer.gamma.data, layer.eps)
+        if kind is GELU:
+            return kernels.gelu(x, layer.approximate)
+        if kind is Embedding:
+            return layer.weight.data[x]
+    if hasattr(layer, "infer"):
+        return layer.infer(x, *context)
+    if context:
+        raise TypeError(
+            f"generate: {type(layer).__name__} has no method infer(x, cache, layer), so it cannot be run one "
+            "position at a time. Give it one, as MultiHeadAttention and TransformerBlock have."
+        )
     with no_grad():
-        return layer(from_numpy(x)).data
+        return layer.forward(from_numpy(x)).data
 
 
 @contextmanager

@@ -43,10 +43,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward(self, …)")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._forward_pre_hooks or self._forward_hooks:
+            return self.between_hooks(self.forward, *args, **kwargs)
+        return self.forward(*args, **kwargs)
+
+    def between_hooks(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call the hooks before, a function that stands for `forward`, and the hooks after."""
         for hook in self._forward_pre_hooks:
             if (changed := hook(self, args)) is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        output = self.forward(*args, **kwargs)
+        output = function(*args, **kwargs)
         for hook in self._forward_hooks:
             if (changed := hook(self, args, output)) is not None:
                 output = changed

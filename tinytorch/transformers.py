@@ -93,9 +93,10 @@ class SwiGLU(Module):
     def infer(self, x: Array) -> Array:
         """The same on an array, without a graph."""
         gate = infer(self.gate, x)
-        gate *= kernels.sigmoid(gate)
-        gate *= infer(self.up, x)
-        return infer(self.down, gate)
+        hidden = kernels.sigmoid(gate)
+        hidden *= gate
+        hidden *= infer(self.up, x)
+        return infer(self.down, hidden)
 
 
 class TransformerBlock(Module):
@@ -131,8 +132,8 @@ class TransformerBlock(Module):
 
     def infer(self, x: Array, cache: kernels.KVCache | None = None, layer: int = 0) -> Array:
         """The same on an array, causal and without a graph; for the cache see `MultiHeadAttention.infer`."""
-        x = x + self.attention.infer(infer(self.ln1, x), cache, layer)
-        return x + self.mlp.infer(infer(self.ln2, x))
+        x = x + infer(self.attention, infer(self.ln1, x), cache, layer)
+        return x + infer(self.mlp, infer(self.ln2, x))
 
 
 def as_decoder_blocks(blocks: list[TransformerBlock]) -> tuple[kernels.DecoderBlock, ...] | None:
@@ -161,7 +162,7 @@ def as_decoder_blocks(blocks: list[TransformerBlock]) -> tuple[kernels.DecoderBl
 
 def _is_ordinary(block: TransformerBlock) -> bool:
     """Whether `infer` of this block does what `kernels.decode_blocks` does: no subclass, no layer that was
-    put in another's place (quantized, sparse), no method replaced on an instance.
+    put in another's place (quantized, sparse), no method replaced on an instance, no hook.
     """
     if type(block) is not TransformerBlock:
         return False
@@ -174,6 +175,8 @@ def _is_ordinary(block: TransformerBlock) -> bool:
     )  # fmt: skip
     return (
         mlp.gelu.approximate == "none"
+        and attention.rotary is None
+        and not any(part._forward_pre_hooks or part._forward_hooks for part in block.modules())
         and all(type(layer) is LayerNorm for layer in norms)
         and all(type(layer) is Linear for layer in linears)
         and not any("infer" in vars(part) for part in (block, attention, mlp))
@@ -271,15 +274,15 @@ class LanguageModel(GenerationMixin, Module):
                 f"{type(self).__name__}: {len(ids)} sequences of ids {ids.shape} for a cache with "
                 f"batch_size={len(cache.lengths)}. Give each its own: new_cache(batch_size={len(ids)})."
             )
-        x = self.token_embedding.weight.data[ids]
+        x = infer(self.token_embedding, ids)
         if self.position_embedding is not None:
             starts = 0 if cache is None else cache.lengths[:, None]
-            x = x + self.position_embedding.weight.data[starts + np.arange(steps)]
+            x = x + infer(self.position_embedding, starts + np.arange(steps))
         if cache is not None and steps == 1 and (blocks := self._as_decoder_blocks()):
             x = kernels.decode_blocks(x, blocks, cache, self.num_heads)
         else:
             for layer, block in enumerate(self.blocks):
-                x = block.infer(x, cache, layer)
+                x = infer(block, x, cache, layer)
         if cache is not None:
             cache.advance(steps)
         if last_only:

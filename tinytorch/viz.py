@@ -432,6 +432,29 @@ def connections(weights: Sequence[Any], *, title: str = "") -> Figure:
 
 
 @_styled
+def rounding_errors(found: Any, *, title: str = "") -> Figure:
+    """How far rounding moved a weight's numbers, and the step of each channel.
+
+    Parameters
+    ----------
+    found : quantization.RoundingErrors
+        From `quantization.rounding_errors`.
+    """
+    figure = _empty_figure(7.2, 3.2)
+    left, right = figure.subplots(1, 2)
+    left.stairs(found.counts, found.edges, fill=True, color=COLORS[0])
+    title = title or f"signal to noise {found.signal_to_noise:.1f} dB"
+    left.set(title=title, xlabel="error, in steps", ylabel="weights")
+    steps = np.sort(np.atleast_1d(found.scales))[::-1]
+    right.stairs(steps, fill=True, color=COLORS[1])
+    right.set(
+        title="one step for all" if len(steps) == 1 else f"{len(steps)} channels, sorted",
+        xlabel="channel", ylabel="step", ylim=(0, None),
+    )  # fmt: skip
+    return figure
+
+
+@_styled
 def roofline(points: Sequence[Any], *, title: str = "Roofline") -> Figure:
     """Computations as dots under the ceilings of this machine.
 

@@ -160,10 +160,34 @@ static void to_floats(size_t m, size_t n, size_t pooled, const int32_t *sums, si
         const int32_t *sum = sums + j;
         float *row = y + j;
         for (size_t i = 0; i < m; i++, sum += pooled * sum_stride, row += y_stride) {
-            vf x = vf_add(vf_mul(largest_sum(sum, sum_stride, pooled), scale), bias);
+            vf x = vf_mul(largest_sum(sum, sum_stride, pooled), scale);
+            if (how->row_scale) x = vf_mul(x, vf_set(how->row_scale[i]));
+            x = vf_add(x, bias);
             vf_store_up_to(row, vf_max(least, x), n - j);
         }
     }
+}
+
+/* Elements j ... j + VF_N of a term. */
+TT_INLINE vf real(const tt_term_int8 *term, const uint8_t *q)
+{
+    vf value = term->is_signed ? vf_from_int8(q) : vf_from_uint8(q);
+    return vf_mul(vf_sub(value, vf_set(term->zero_point)), vf_set(term->multiplier));
+}
+
+static void add(size_t n, tt_term_int8 a, tt_term_int8 b, int zero_point, float low, float high, uint8_t *y)
+{
+    vf least = vf_set(low - (float)zero_point), most = vf_set(high - (float)zero_point);
+    vi zero = vi_set(zero_point);
+    size_t j = 0;
+    for (; j + VF_N <= n; j += VF_N)
+        vf_to_bytes(y + j, clamp(vf_add(real(&a, a.q + j), real(&b, b.q + j)), least, most), zero);
+    if (j == n) return;
+    uint8_t from_a[VF_N] = {0}, from_b[VF_N] = {0}, sums[VF_N];
+    memcpy(from_a, a.q + j, n - j);
+    memcpy(from_b, b.q + j, n - j);
+    vf_to_bytes(sums, clamp(vf_add(real(&a, from_a), real(&b, from_b)), least, most), zero);
+    memcpy(y + j, sums, n - j);
 }
 
 /* Plain loops: the compiler makes vectors of this level of them. */
@@ -229,5 +253,5 @@ void TT_FOR_LEVEL(tt_depthwise_int8)(size_t m, size_t first, size_t n, const uin
                                      const int32_t *start, int32_t *acc, size_t acc_stride);
 
 const tt_quantize_kernels TT_FOR_LEVEL(tt_quantize) = {quantize, dequantize, quantize_group, prepare,
-                                                           to_bytes, to_floats, convert, transpose,
+                                                           to_bytes, to_floats, add, convert, transpose,
                                                        TT_FOR_LEVEL(tt_depthwise_int8)};

@@ -12,10 +12,18 @@
 /* How int32 sums become results; scale, bias and multiplier hold one float for each column. */
 typedef struct {
     const float *scale, *bias;      /* float32: sum * scale + bias (or NULL) */
+    const float *row_scale;         /* float32, or NULL: sum * scale * row_scale[i] + bias */
     const float *multiplier;        /* quantized: round(sum * multiplier) + zero_point, in [low, high] */
     float low, high;
     int zero_point, relu;
 } tt_requantization;
+
+/* One of the two terms of a sum: (q - zero_point) * multiplier. */
+typedef struct {
+    const uint8_t *q;
+    int is_signed;
+    float zero_point, multiplier;
+} tt_term_int8;
 
 typedef struct {
     /* y = round(x / scale) + zero_point in [low, high]. scale and zero_point are one value, or with step 1
@@ -43,6 +51,9 @@ typedef struct {
                      const tt_requantization *how, uint8_t *y, size_t y_stride);
     void (*to_floats)(size_t m, size_t n, size_t pooled, const int32_t *sums, size_t sum_stride,
                       const tt_requantization *how, float *y, size_t y_stride);
+
+    /* y = round(a + b) + zero_point in [low, high]. */
+    void (*add)(size_t n, tt_term_int8 a, tt_term_int8 b, int zero_point, float low, float high, uint8_t *y);
 
     /* n bytes as elements of the type that a level's INT8 tile takes (microkernels/int8.h). */
     void (*convert)(size_t n, const uint8_t *x, int is_signed, tt_int8_operand type, void *y);

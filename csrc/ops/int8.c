@@ -5,6 +5,7 @@
  * ten times. */
 #include "ops/int8.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- panels ---- */
@@ -185,6 +186,7 @@ static void multiply_tiles(const matmul_job *job, const char *const *rows, size_
                            job->panels + j * job->depth, n, job->start + j, acc + t * stride, stride);
     if (job->finish) {
         tt_requantization how = tt_columns_from(&job->finish->how, j);
+        if (how.row_scale) how.row_scale += i;
         tt_finish_sums(job->finish, &how, m, n, 1, sums, nr, job->y, at, job->n);
     } else if (!in_place) {
         for (size_t t = 0; t < m; t++) memcpy(c + at + t * job->n, sums + t * nr, n * sizeof *c);
@@ -251,19 +253,62 @@ void tt_unpack_int8(size_t k, size_t n, const uint8_t *packed, int8_t *w)
     tt_unpack_panels_int8(k, n, (const int8_t *)packed, w);
 }
 
-tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
-                         const float *w_scale, const float *bias, tt_result result)
+/* row_scale: one more factor for each row of a float32 result, or NULL. */
+static tt_status linear(size_t m, size_t n, size_t k, tt_quantized x, const float *row_scale,
+                        const uint8_t *packed, const float *w_scale, const float *bias, tt_result result)
 {
     tt_finish_int8 finish;
     int zero_point = x.zero_point + tt_shift_int8(tt_kernels()->int8->a_type, x.is_signed);
     tt_status status = tt_begin_finish_int8(tt_depth_int8(k), n, 1, x.scale, zero_point, packed, w_scale,
                                             bias, &result, &finish);
     if (status != TT_OK) return status;
+    finish.how.row_scale = row_scale;
     matmul_job job = {.m = m, .n = n, .k = k, .a = x.data, .is_signed = x.is_signed,
                       .panels = (const int8_t *)packed, .finish = &finish, .start = finish.start,
                       .y = result.y};
     status = multiply(&job);
     tt_scratch_release(finish.scratch);
+    return status;
+}
+
+tt_status tt_linear_int8(size_t m, size_t n, size_t k, tt_quantized x, const uint8_t *packed,
+                         const float *w_scale, const float *bias, tt_result result)
+{
+    return linear(m, n, k, x, NULL, packed, w_scale, bias, result);
+}
+
+typedef struct {
+    const tt_quantize_kernels *kernels;
+    size_t k;
+    const float *x;
+    int8_t *q;
+    float *scale;
+} rows_job;
+
+static void quantize_row(void *context, size_t i, int worker)
+{
+    (void)worker;
+    const rows_job *job = context;
+    int8_t *q = job->q + i * job->k;
+    int32_t sum;
+    job->scale[i] = job->kernels->quantize_group(job->k, job->x + i * job->k, q, &sum);
+    if (isnan(job->scale[i])) memset(q, 0, job->k); /* 0 times NaN is the NaN that the row stands for */
+}
+
+tt_status tt_linear_int8_dynamic(size_t m, size_t n, size_t k, const float *x, const uint8_t *packed,
+                                 const float *w_scale, const float *bias, tt_activation activation, float *y)
+{
+    size_t scale_bytes = tt_round_up(m * sizeof(float), 64);
+    char *scratch = tt_scratch_acquire(scale_bytes + m * k);
+    if (!scratch) return TT_OUT_OF_MEMORY;
+    float *scale = (float *)(void *)scratch;
+    rows_job rows = {tt_kernels()->quantize, k, x, (int8_t *)scratch + scale_bytes, scale};
+    tt_parallel_for(m < 16 ? 1 : tt_workers_for((double)m * (double)k), m, quantize_row, &rows);
+
+    tt_quantized whole = {.data = (const uint8_t *)rows.q, .is_signed = 1, .scale = 1.0f};
+    tt_result result = {.type = TT_FLOAT32, .activation = activation, .y = y};
+    tt_status status = linear(m, n, k, whole, scale, packed, w_scale, bias, result);
+    tt_scratch_release(scratch);
     return status;
 }
 

@@ -1,6 +1,7 @@
-/* Quantize and dequantize: rows of the array split over threads. */
+/* Quantize, dequantize and add: the array split over threads. */
 #include "runtime/runtime.h"
 
+#include <math.h>
 #include <stdatomic.h>
 
 /* x (outer, axis, inner) as rows: a scale for each row, or one for each element where the axis is last. */
@@ -83,4 +84,46 @@ void tt_dequantize_f32(size_t outer, size_t axis, size_t inner, const uint8_t *q
     quantize_job job = {.axis = axis, .scale = scale, .zero_point = zero_point, .is_signed = is_signed,
                         .q = (uint8_t *)q, .y = x};
     run(&job, outer, inner, dequantize_span);
+}
+
+/* ---- sums ---- */
+
+enum { ADDED = 1 << 14 }; /* elements that one task adds */
+
+typedef struct {
+    const tt_quantize_kernels *kernels;
+    size_t n;
+    tt_term_int8 a, b;
+    int zero_point;
+    float low, high;
+    uint8_t *y;
+} add_job;
+
+static void add_span(void *context, size_t index, int worker)
+{
+    (void)worker;
+    const add_job *job = context;
+    size_t first = index * ADDED;
+    tt_term_int8 a = job->a, b = job->b;
+    a.q += first;
+    b.q += first;
+    job->kernels->add(tt_min(ADDED, job->n - first), a, b, job->zero_point, job->low, job->high, job->y + first);
+}
+
+static tt_term_int8 term_of(tt_quantized x, float out_scale)
+{
+    return (tt_term_int8){x.data, x.is_signed, (float)x.zero_point, x.scale / out_scale};
+}
+
+tt_status tt_add_int8(size_t n, tt_quantized a, tt_quantized b, tt_result result)
+{
+    float low = result.type == TT_INT8 ? -128.0f : 0.0f;
+    add_job job = {tt_kernels()->quantize, n, term_of(a, result.scale), term_of(b, result.scale), result.zero_point,
+                   result.activation == TT_RELU ? (float)result.zero_point : low, low + 255.0f, result.y};
+    for (int i = 0; i < 2; i++) {
+        float multiplier = i ? job.b.multiplier : job.a.multiplier;
+        if (!(multiplier > 0 && isfinite(multiplier))) return TT_BAD_VALUE;
+    }
+    tt_parallel_for(tt_workers_for((double)n), tt_div_up(n, ADDED), add_span, &job);
+    return TT_OK;
 }

@@ -178,6 +178,72 @@ static PyObject *linear_int8(PyObject *module, PyObject *const *values, Py_ssize
     return finish(&args, status, y);
 }
 
+static PyObject *linear_int8_dynamic(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *x, *packed, *scale, *bias, *y;
+    tt_result result = {.type = TT_FLOAT32};
+    size_t k, n, m = 1;
+    int activation;
+    if (tt_args_begin(&args, "linear_int8_dynamic", values, count, 7) < 0 ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(packed = next_packed_linear(&args, &k, &n)) ||
+        next_parameters(&args, n, &scale, &bias) < 0 ||
+        tt_next_int(&args, "activation", TT_NONE, TT_RELU, &activation) < 0)
+        return NULL;
+    int last = PyArray_NDIM(x) - 1;
+    if (tt_expect_size(&args, "x", "features on its last axis", TT_DIM(x, last), k) < 0) return NULL;
+    npy_intp dims[NPY_MAXDIMS];
+    for (int i = 0; i < last; i++) m *= (size_t)(dims[i] = PyArray_DIM(x, i));
+    dims[last] = (npy_intp)n;
+    if (!(y = new_result(last + 1, dims, &result))) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_linear_int8_dynamic(m, n, k, TT_F32(x), PyArray_DATA(packed), TT_F32(scale), TT_F32_OR_NULL(bias),
+                                    (tt_activation)activation, TT_F32(y));
+    Py_END_ALLOW_THREADS
+    return finish(&args, status, y);
+}
+
+/* ---- sums ---- */
+
+/* The next three arguments: q, scale and zero point of one term; `name` says which. */
+static PyArrayObject *next_term(tt_args *args, const char *name, tt_quantized *x)
+{
+    PyArrayObject *array = tt_next_bytes(args, name, 0, -1, &x->is_signed);
+    int low = x->is_signed ? -128 : 0;
+    if (!array || tt_next_scale(args, "scale", &x->scale) < 0 ||
+        tt_next_int(args, "zero_point", low, low + 255, &x->zero_point) < 0)
+        return NULL;
+    x->data = PyArray_DATA(array);
+    return array;
+}
+
+static PyObject *add_int8(PyObject *module, PyObject *const *values, Py_ssize_t count)
+{
+    (void)module;
+    tt_args args;
+    PyArrayObject *a, *b, *y;
+    tt_quantized terms[2];
+    tt_result result = {0};
+    if (tt_args_begin(&args, "add_int8", values, count, 10) < 0 || !(a = next_term(&args, "a", &terms[0])) ||
+        !(b = next_term(&args, "b", &terms[1])) || next_result(&args, &result) < 0)
+        return NULL;
+    int same = PyArray_NDIM(a) == PyArray_NDIM(b) &&
+               PyArray_CompareLists(PyArray_DIMS(a), PyArray_DIMS(b), PyArray_NDIM(a));
+    if (!same || result.type == TT_FLOAT32)
+        return PyErr_Format(PyExc_ValueError, "add_int8: a and b must have one shape, and the sum a scale");
+    if (!(y = new_result(PyArray_NDIM(a), PyArray_DIMS(a), &result))) return NULL;
+    tt_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = tt_add_int8((size_t)PyArray_SIZE(a), terms[0], terms[1], result);
+    Py_END_ALLOW_THREADS
+    if (status == TT_OK) return (PyObject *)y;
+    Py_DECREF(y);
+    return PyErr_Format(PyExc_ValueError,
+                        "add_int8: a_scale and b_scale over out_scale must be positive float32 numbers");
+}
+
 /* ---- convolution ---- */
 
 static PyObject *pack_conv2d_int8(PyObject *module, PyObject *const *values, Py_ssize_t count)
@@ -330,6 +396,8 @@ static PyMethodDef methods[] = {
     TT_FASTCALL(pack_linear_int8),
     TT_FASTCALL(unpack_linear_int8),
     TT_FASTCALL(linear_int8),
+    TT_FASTCALL(linear_int8_dynamic),
+    TT_FASTCALL(add_int8),
     TT_FASTCALL(pack_conv2d_int8),
     TT_FASTCALL(unpack_conv2d_int8),
     TT_FASTCALL(conv2d_int8),

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinytorch.course import building, workspace
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -31,6 +33,25 @@ def save(notebook: dict[str, Any], folder: Path) -> Path:
     path = folder / "submission.ipynb"
     path.write_text(json.dumps(notebook), encoding="utf-8")
     return path
+
+
+def caught_by(notebook: dict[str, Any], number: int) -> list[str]:
+    """The checks that a notebook's build cells fail, run in this process: a mutant is nobody's attack."""
+    from tinytorch.course import open_lab
+    from tinytorch.course.failures import CheckFailed
+
+    names: dict[str, Any] = {"np": np}
+    for cell in notebook["cells"]:
+        about = cell["metadata"].get("nbgrader", {})
+        if about.get("solution") and cell["cell_type"] == "code" and "predict_" not in about["grade_id"]:
+            exec(cell["source"], names)
+    failed = []
+    for check in open_lab(number).checks.values():
+        try:
+            open_lab(number).check(check.name, *(names[need] for need in check.needs))
+        except CheckFailed:
+            failed.append(check.name)
+    return failed
 
 
 def judge(path: Path, number: int, **options: Any):

@@ -139,6 +139,9 @@ COMPOSITES = {
     "attention_decode": lambda: kernels.attention_decode(*DECODE, kernels.KVCache(2, 4, 1, 4, 8), 0),
 }
 INT8_COMPOSITES = {
+    "linear_int8_dynamic": lambda: kernels.linear_int8_dynamic(
+        whole(5, 3), kernels.pack_int8(whole(3, 4).astype(np.int8), 0.2), whole(4)
+    ),
     "linear_int8": lambda: kernels.linear_int8(
         IMAGE_Q, 0.1, 2, kernels.pack_int8(whole(5, 3).astype(np.int8), 0.2), whole(3), out_scale=0.3
     ),

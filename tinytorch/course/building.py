@@ -130,7 +130,7 @@ def dump(notebook: dict[str, Any]) -> str:
 
 def _jupytext() -> Any:
     try:
-        import jupytext
+        import jupytext  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:
         raise ValueError("building notebooks needs jupytext: pip install 'tinytorch[course]'") from None
     return jupytext
@@ -176,9 +176,7 @@ def _nbgrader(source: Path, cell: Any, number: int | None) -> dict[str, Any]:
     if f'lab.check("{name}"' not in cell["source"]:
         raise ValueError(f'{source.name}: the cell check="{name}" must call lab.check("{name}", …)')
     points = checks[name].points
-    return {
-        "nbgrader": base | {"grade_id": f"check_{name}", "grade": True, "locked": True, "points": points}
-    }
+    return {"nbgrader": base | {"grade_id": f"check_{name}", "grade": True, "locked": True, "points": points}}
 
 
 def _cut(source: Path, text: str, what: str, stub: tuple[str, ...]) -> str:

@@ -32,7 +32,7 @@ import numpy as np
 
 from tinytorch.course import predictions
 from tinytorch.course.failures import CheckFailed, NotBuilt, StudentError
-from tinytorch.course.subject import Here, Subject
+from tinytorch.course.subject import Here, Subject, is_plain
 
 PUBLIC_SEED = 0
 HIDDEN_SEEDS = 3
@@ -49,7 +49,7 @@ class Check:
     function: Callable[..., None]
     seconds: float
 
-    def run(self, subjects: tuple[Subject, ...] | list[Subject], seed: int) -> None:
+    def run(self, subjects: list[Any], seed: int) -> None:
         """Raise `CheckFailed` if something is wrong."""
         random = {"rng": np.random.default_rng(seed)} if "rng" in _parameters(self.function)[1] else {}
         try:
@@ -124,7 +124,10 @@ class Lab:
             if value is None or value is ...:
                 raise NotBuilt(need)
         channel = Here()
-        subjects = [Subject(need, channel, value) for need, value in zip(check.needs, objects, strict=True)]
+        subjects = [
+            value if is_plain(value) else Subject(need, channel, value)
+            for need, value in zip(check.needs, objects, strict=True)
+        ]
         with _stderr_decides_nothing():
             for seed in fresh_seeds() if hidden else [PUBLIC_SEED]:
                 check.run(subjects, seed)
@@ -165,7 +168,7 @@ def _stderr_decides_nothing() -> Iterator[None]:
         yield
 
 
-# --- finding labs ---------------------------------------------------------------------------------------------
+# --- finding labs ------------------------------------------------------------------------------------------
 
 
 def numbers() -> list[int]:
@@ -180,7 +183,7 @@ def open_lab(number: int) -> Lab:
     return importlib.import_module(f"tinytorch.course.labs.lab{number:02d}").lab
 
 
-# --- what checks say ------------------------------------------------------------------------------------------
+# --- what checks say ---------------------------------------------------------------------------------------
 
 
 def expect(condition: Any, problem: str, hint: str = "") -> None:

@@ -1,9 +1,9 @@
 """A student's own object as a check sees it.
 
-A check never touches what a student wrote, only a `Subject` that stands for it. Calls and attributes go through
-a channel to wherever the object lives: this process, in a notebook (`Here`), or a process of its own, in a
-grader (`grading.isolate`). So one set of checks serves both, and a grader that runs them never runs a line of
-a student's code.
+A check never touches what a student wrote, only a `Subject` that stands for it. Calls and attributes go
+through a channel to wherever the object lives: this process, in a notebook (`Here`), or a process of its own,
+in a grader (`grading.isolate`). So one set of checks serves both, and a grader that runs them never runs a
+line of a student's code.
 
 Plain values (None, numbers, text, arrays, and lists, tuples and dicts of them) arrive as they are; whatever
 else a student's code returns stays where it is, and the check gets another `Subject`.
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -142,14 +144,13 @@ def raised(name: str, error: BaseException) -> CheckFailed:
 
 def _line(error: BaseException) -> str:
     """The line of the student's code where an exception came from, if its source is known."""
-    import traceback
-
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "tinytorch" not in frame.filename]
-    own = [frame for frame in frames if frame.line and "site-packages" not in frame.filename]
+    ours = str(Path(__file__).parents[1])
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(ours) and "site-packages" not in f.filename]
     return (own[-1].line or "") if own else ""
 
 
-# --- answers that were not written ---------------------------------------------------------------------------
+# --- answers that were not written -------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -5,6 +5,6 @@
 - `judge` runs the lab's checks here, against inputs it draws itself, on whatever the worker sends back.
 - `write` keeps the report, after each check.
 
-The worker sends values, never a verdict, so nothing that a submission prints, exits with, patches or leaves to
-atexit can earn a point.
+The worker sends values, never a verdict, so nothing that a submission prints, exits with, patches or leaves
+to atexit can earn a point.
 """

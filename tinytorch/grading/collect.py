@@ -1,4 +1,4 @@
-"""Reading a submission: which of its cells a student wrote, and whether they lean on tinytorch. Runs nothing."""
+"""Reading a submission, without running it: what a student wrote, and what of it leans on tinytorch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Submission:
     ----------
     name : of the file
     sha256 : of its bytes
-    cells : code that the student wrote, in order. Cells that came with the lab and are unchanged are left out,
-        and so are predictions and checks
+    cells : code that the student wrote, in order: without predictions, checks, and what came with the lab and
+        was not changed
     defines : the names that each of these cells defines
     borrowed : name that a cell defines → what of tinytorch that cell uses
     syntax_errors : what Python could not read, with its line
@@ -64,7 +64,7 @@ def read(path: Path, original: Path) -> Submission:
             errors.append(f"{error.msg}: {(error.text or '').strip()}")
             continue
         cells.append(plain)
-        defines.append(_defined(tree))
+        defines.append(defined(tree))
         used = uses_tinytorch(tree, imported)
         for name in defines[-1]:
             borrowed.pop(name, None)  # a later cell defines it anew
@@ -101,11 +101,11 @@ def without_magics(source: str) -> str:
 
 
 def uses_tinytorch(tree: ast.AST, imported: set[str]) -> str | None:
-    """What a cell imports from tinytorch, or which name it uses that another cell imported; None if neither."""
+    """What a cell imports from tinytorch, or the name of it that it uses; None if neither."""
     for node in ast.walk(tree):
         for module, _ in _imports(node):
             return module
-    own = set(_defined(tree)) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    own = set(defined(tree)) | {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in imported - own and isinstance(node.ctx, ast.Load):
             return f"tinytorch's {node.id}"
@@ -136,15 +136,19 @@ def _tree(source: str) -> ast.Module | None:
         return None
 
 
-def _defined(tree: ast.AST) -> list[str]:
-    """The names that a cell defines at its top."""
+def defined(tree: ast.AST) -> list[str]:
+    """The names that a cell defines, in the order of its text; those inside functions are not the cell's."""
     names: list[str] = []
-    for node in getattr(tree, "body", []):
+    for node in ast.iter_child_nodes(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.AsyncFunctionDef(name=name):
                 names.append(name)
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
                 names += [alias.asname or alias.name.split(".")[0] for alias in aliases]
-            case ast.Assign() | ast.AnnAssign():
-                names += [n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.append(name)
+            case ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                pass
+            case _:
+                names += defined(node)
     return names

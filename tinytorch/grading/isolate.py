@@ -168,7 +168,9 @@ class Worker:
         try:
             reply = self._replies.get(timeout=max(self.deadline - time.monotonic(), 0.001))
         except queue.Empty:
-            raise Died(f"it did not finish within {self.seconds:g} seconds; is there an endless loop?") from None
+            raise Died(
+                f"it did not finish within {self.seconds:g} seconds; is there an endless loop?"
+            ) from None
         if isinstance(reply, wire.WireError):
             raise Died(self._why(str(reply)))
         return reply

@@ -75,7 +75,7 @@ class Judge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        self.close()
 
     def judge(self) -> Report:
         """Run all checks."""
@@ -93,7 +93,7 @@ class Judge:
             status, problem, hint = FAILED, failed.problem, failed.hint
         except Died as died:
             status, problem = NOT_GRADED, f"not graded: {died}"
-            self._stop()
+            self.close()
         points = check.points if status == PASSED else 0
         seconds = round(time.monotonic() - start, 3)
         outcome = Outcome(check.name, check.title, status, points, check.points, problem, hint, seconds)
@@ -115,11 +115,11 @@ class Judge:
         for seed in (PUBLIC_SEED, *fresh_seeds()):
             check.run(subjects, seed)
 
-    def _subject(self, worker: Worker, name: str) -> Subject:
+    def _subject(self, worker: Worker, name: str) -> Any:
         found = worker.look_up(name)
         if found and isinstance(found[0], Subject):
             return Subject(name, worker, found[0]._target)
-        if found:
+        if found and found[0] is not None:
             return found[0]
         raise self._missing(worker, name)
 
@@ -130,13 +130,16 @@ class Judge:
                 return CheckFailed(f"there is no {name}: {error.problem}", error.hint)
         if any(isinstance(error, NotBuilt) for error in worker.errors):
             return NotBuilt(name)
-        unread = "".join(f"; Python cannot read a cell: {error}" for error in self.submission.syntax_errors[:1])
+        unread = "".join(
+            f"; Python cannot read a cell: {error}" for error in self.submission.syntax_errors[:1]
+        )
         return CheckFailed(
-            f"there is no {name} in the notebook{unread}",
-            "run the notebook from the top (Restart and run all): what is left over from earlier is not saved",
+            f"there is no {name} in the notebook{unread[0] if unread else ''}",
+            "run the notebook from the top (Restart and run all): names left over from earlier are not saved",
         )
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """End the worker."""
         if self._worker is not None:
             self._worker.stop()
             self._worker = None

@@ -21,6 +21,7 @@ from .attention import attention, attention_backward, attention_cached, attentio
 from .cache import KVCache
 from .conv import conv2d, conv2d_backward
 from .decoder import DecoderBlock, decode_blocks
+from .dynamic_int8 import linear_int8_dynamic
 from .int4 import PackedInt4, linear_int4, pack_int4
 from .int8 import PackedInt8, conv2d_int8, linear_int8, matmul_int8, pack_int8
 from .loss import cross_entropy, cross_entropy_backward
@@ -45,6 +46,7 @@ from .quantize import dequantize, quantize
 from .runtime import cpu_info, empty, get_num_threads, run_fma, run_read, set_num_threads
 from .softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
 from .sparse import SparseMatrix, sparse_conv2d, sparse_linear, sparse_matmul
+from .sum_int8 import add_int8
 
 __all__ = [
     "DecoderBlock",
@@ -55,6 +57,7 @@ __all__ = [
     "SparseMatrix",
     "adam_step",
     "adamw_step",
+    "add_int8",
     "attention",
     "attention_backward",
     "attention_cached",
@@ -81,6 +84,7 @@ __all__ = [
     "linear",
     "linear_int4",
     "linear_int8",
+    "linear_int8_dynamic",
     "log_softmax",
     "log_softmax_backward",
     "matmul",

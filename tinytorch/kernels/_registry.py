@@ -47,6 +47,7 @@ COMPOSED_OF = {
     "attention_backward": "matmul",
     "attention_decode": "matmul",
     "linear_int8": "matmul_int8",
+    "linear_int8_dynamic": "matmul_int8",
     "conv2d_int8": "matmul_int8",
 }
 

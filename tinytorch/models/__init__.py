@@ -6,5 +6,15 @@ from tinytorch.models.lenet import LeNet
 from tinytorch.models.llama import Llama
 from tinytorch.models.mlp import MLPClassifier
 from tinytorch.models.perceptron import Perceptron
+from tinytorch.models.resnet import ResNet
 
-__all__ = ["DigitsCNN", "LeNet", "Llama", "MLPClassifier", "Perceptron", "char_gpt", "next_token_loss"]
+__all__ = [
+    "DigitsCNN",
+    "LeNet",
+    "Llama",
+    "MLPClassifier",
+    "Perceptron",
+    "ResNet",
+    "char_gpt",
+    "next_token_loss",
+]

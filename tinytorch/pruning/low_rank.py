@@ -18,9 +18,9 @@ import numpy as np
 
 from .._arrays import is_number
 from ..layers import Linear, Sequential
+from ..replacing import replace_layers
 from ..tensor import Tensor
 from .masks import checked_layers
-from .sparse import replace_layers
 
 Array = np.ndarray
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +14,9 @@ import numpy as np
 from .. import kernels, timing
 from ..acceleration import Convolution, Dense, InferenceModel, Stage, flat_layers, lower, pack_stage
 from ..autograd.engine import is_grad_enabled, no_grad
-from ..layers import Layer, Linear, Module, Sequential
+from ..layers import Linear, Module, Sequential
 from ..quantities import Measured
+from ..replacing import replace_layers
 from ..spatial import Conv2d
 from ..tensor import Tensor, array_of, as_tensor, from_numpy
 from .masks import as_rows, check_block, checked_layers, named_layers, prunable_layers
@@ -278,25 +279,6 @@ def _inputs_of_layers(model: Module, x: Any) -> dict[str, Array]:
             hooks.enter_context(layer.register_forward_pre_hook(keep))
         model(as_tensor(x))
     return seen
-
-
-def replace_layers(model: Any, others: Mapping[int, Layer]) -> Any:
-    """Put other layers in the place of those with these ids, in attributes, lists and dicts alike."""
-    if id(model) in others:
-        return others[id(model)]
-    for holder in list(model.modules()):
-        vars(holder).update({name: _swapped(value, others) for name, value in vars(holder).items()})
-    return model
-
-
-def _swapped(value: Any, others: Mapping[int, Layer]) -> Any:
-    if id(value) in others:
-        return others[id(value)]
-    if type(value) in (list, tuple):
-        return type(value)(_swapped(item, others) for item in value)
-    if type(value) is dict:
-        return {key: _swapped(item, others) for key, item in value.items()}
-    return value
 
 
 # --- what came of it ----------------------------------------------------------------------------------------

@@ -53,5 +53,5 @@ MUTANTS = [
     Mutant("one observer for all", "calibrate", "[Observer() for _ in range(len(layers) + 1)]", "[Observer()] * (len(layers) + 1)"),
     Mutant("the output's pair is missing", "calibrate", "for observer in observers]", "for observer in observers[:-1]]"),
     Mutant("the observer instead of its parameters", "calibrate", "observer.parameters() for", "observer for"),
-    Mutant("arithmetic blamed", "gap", '"b"', '"a"'),
+    Mutant("arithmetic blamed", "gap", 'gap = "b"', 'gap = "a"'),
 ]  # fmt: skip

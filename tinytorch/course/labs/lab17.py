@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinytorch import kernels
 from tinytorch.course.checks import Lab, close, expect, same
+from tinytorch.course.failures import CheckFailed
 from tinytorch.course.subject import Subject
 
 lab = Lab(17, "Quantization: a network in 8-bit integers")
@@ -39,12 +42,12 @@ def check_observer(Observer: Subject, *, rng: np.random.Generator) -> None:
     expect(0 <= zero_point <= 255, f"the zero point {zero_point} is not in 0 … 255", POINT_HINT)
 
 
-def _pair(parameters: object) -> tuple[float, int]:
+def _pair(parameters: Any) -> tuple[float, int]:
     expect(
         isinstance(parameters, tuple) and len(parameters) == 2,
         f"parameters() should give (scale, zero_point), and gives {parameters!r}",
     )
-    scale, zero_point = parameters  # type: ignore[misc]
+    scale, zero_point = parameters
     expect(
         isinstance(zero_point, (int, np.integer)),
         f"the zero point should be a whole number, and is {zero_point!r}",
@@ -53,7 +56,7 @@ def _pair(parameters: object) -> tuple[float, int]:
     return scale, zero_point
 
 
-def _check_parameters(parameters: object, low: float, high: float) -> None:
+def _check_parameters(parameters: Any, low: float, high: float) -> None:
     scale, zero_point = _pair(parameters)
     seen = f"for values from {low:.4g} to {high:.4g} (0 included)"
     close(f"the scale {seen}", scale, (high - low) / 255, RANGE_HINT)
@@ -92,8 +95,8 @@ def check_quantize(quantize: Subject, dequantize: Subject, *, rng: np.random.Gen
         close(f"dequantize with axis={axis}", dequantize(q, scales, points, axis), wanted, hint)
 
 
-def _q(x: np.ndarray, scale: object, point: object, axis: int | None = None, dtype: str = "uint8") -> np.ndarray:
-    return kernels.quantize(x, scale, point, axis=axis, dtype=dtype)  # type: ignore[arg-type]
+def _q(x: np.ndarray, scale: Any, point: Any, axis: int | None = None, dtype: str = "uint8") -> np.ndarray:
+    return kernels.quantize(x, scale, point, axis=axis, dtype=dtype)
 
 
 @lab.add("quantize_weight", points=2)
@@ -102,7 +105,9 @@ def check_quantize_weight(quantize_weight: Subject, *, rng: np.random.Generator)
     w = rng.standard_normal((6, 4)).astype(np.float32) * np.array([0.1, 1.0, 30.0, 0.0], np.float32)
     q, scale = _weights(quantize_weight(w), w)
     largest = np.abs(w).max(axis=0)
-    hint = "one scale for each output, that is for each column of w (in, out): the largest |w| there, over 127"
+    hint = (
+        "one scale for each output, that is for each column of w (in, out): the largest |w| there, over 127"
+    )
     close("the scales of the columns that are not 0", scale[:3], largest[:3] / 127, hint)
     expect(scale[3] > 0, "a column of zeros has scale 0, and 0 / 0 is no number", "take 1.0 as its scale")
     expect((q[:, 3] == 0).all(), "a column of zeros should stay zeros", "")
@@ -115,12 +120,12 @@ def check_quantize_weight(quantize_weight: Subject, *, rng: np.random.Generator)
     expect(not wrong.any(), f"column {int(wrong.argmax())} is off by more than half a step", hint)
 
 
-def _weights(result: object, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _weights(result: Any, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     expect(
         isinstance(result, tuple) and len(result) == 2,
         f"quantize_weight should give (q, scale), and gives {type(result).__name__}",
     )
-    q, scale = result  # type: ignore[misc]
+    q, scale = result
     for name, array, shape, dtype in (("q", q, w.shape, np.int8), ("scale", scale, w.shape[1:], np.float32)):
         same(f"the shape of {name}", np.shape(array), shape, "w is (in, out): one scale for each column")
         expect(
@@ -144,7 +149,11 @@ def check_matmul_int8(matmul_int8: Subject, *, rng: np.random.Generator) -> None
 @lab.add("linear_int8", points=3)
 def check_linear_int8(linear_int8: Subject, *, rng: np.random.Generator) -> None:
     """An integer layer: exact sums, scaled once to the next layer's integers."""
-    for batch, inputs, outputs, x_point, out_point in ((3, 20, 5, 0, 0), (2, 33, 4, 37, 0), (4, 16, 6, 128, 90)):
+    for batch, inputs, outputs, x_point, out_point in (
+        (3, 20, 5, 0, 0),
+        (2, 33, 4, 37, 0),
+        (4, 16, 6, 128, 90),
+    ):
         x_q = rng.integers(0, 256, (batch, inputs)).astype(np.uint8)
         w_q = rng.integers(-127, 128, (inputs, outputs)).astype(np.int8)
         w_scale = rng.uniform(0.001, 0.02, outputs).astype(np.float32)
@@ -164,10 +173,10 @@ def check_linear_int8(linear_int8: Subject, *, rng: np.random.Generator) -> None
 
 def _explain(x_point: int, out_point: int, where: tuple, got: object, exact: float) -> None:
     case = f"with x_zero_point={x_point} and out_zero_point={out_point}"
-    hint = "acc · x_scale · w_scale + bias is the real result; divide by out_scale, round, add out_zero_point, clip"
+    hint = "acc · x_scale · w_scale + bias is the real result; quantize it with out_scale, out_zero_point"
     if x_point:
-        hint = "x_q stands for (x_q - x_zero_point) · x_scale: subtract the zero point, in a wider dtype, before the product"
-    expect(False, f"{case}, result{list(where)} should be {round(exact)}, and is {got}", hint)
+        hint = "x_q stands for (x_q - x_zero_point) · x_scale; the difference needs more than 8 bits"
+    raise CheckFailed(f"{case}, result{list(where)} should be {round(exact)}, and is {got}", hint)
 
 
 @lab.add("calibrate", points=2)
@@ -178,8 +187,8 @@ def check_calibrate(calibrate: Subject, *, rng: np.random.Generator) -> None:
     found = calibrate(layers, batches)
     expect(
         isinstance(found, (list, tuple)) and len(found) == len(layers) + 1,
-        f"calibrate of {len(layers)} layers should give {len(layers) + 1} pairs (scale, zero_point), and gives "
-        f"{len(found) if isinstance(found, (list, tuple)) else found!r}",
+        f"calibrate of {len(layers)} layers should give {len(layers) + 1} pairs (scale, zero_point), "
+        f"and gives {len(found) if isinstance(found, (list, tuple)) else found!r}",
         "one for the input, and one for the output of each layer",
     )
     values = batches
@@ -188,9 +197,10 @@ def check_calibrate(calibrate: Subject, *, rng: np.random.Generator) -> None:
         high = max(0.0, max(float(value.max()) for value in values))
         try:
             _check_parameters(pair, low, high)
-        except AssertionError as error:
+        except CheckFailed as error:
             where = f"the output of layer {place - 1}" if place else "the input"
-            expect(False, f"{where}: {getattr(error, 'problem', error)}", "each layer sees the last one's output")
+            hint = "a layer sees what the one before gave"
+            raise CheckFailed(f"{where}: {error.problem}", hint) from None
         if place < len(layers):
             values = [layers[place](value) for value in values]
 

@@ -35,10 +35,12 @@ from .norm import (
 from .optimizer import adam_step, adamw_step, sgd_step
 from .pool import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
 from .quantize import (
+    add_int8,
     conv2d_int8,
     dequantize,
     linear_int4,
     linear_int8,
+    linear_int8_dynamic,
     matmul_int8,
     quantize,
 )
@@ -48,6 +50,7 @@ from .sparse import sparse_conv2d, sparse_linear, sparse_matmul
 __all__ = [
     "adam_step",
     "adamw_step",
+    "add_int8",
     "attention",
     "attention_backward",
     "attention_decode",
@@ -69,6 +72,7 @@ __all__ = [
     "linear",
     "linear_int4",
     "linear_int8",
+    "linear_int8_dynamic",
     "log_softmax",
     "log_softmax_backward",
     "matmul",

@@ -73,6 +73,33 @@ def linear_int8(
     return y.reshape(*x_q.shape[:-1], w_q.shape[1])
 
 
+@np.errstate(all="ignore")
+def linear_int8_dynamic(x, w_q, w_scale, bias=None, activation=None, *, matmul_int8=matmul_int8):
+    """x (..., K), each row brought to int8 by its own scale; w_q int8 (K, N) -> (..., N)."""
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    q, row_scale = quantize_positions(np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0))
+    row_scale = np.where(np.isfinite(rows).all(axis=1), row_scale, np.float32(np.nan))
+    y = (matmul_int8(q, w_q).astype(x.dtype) * w_scale) * row_scale[:, None]
+    y = activate(y if bias is None else y + bias, activation)
+    return y.reshape(*x.shape[:-1], w_q.shape[1])
+
+
+@np.errstate(all="ignore")
+def add_int8(
+    a, a_scale, a_zero_point, b, b_scale, b_zero_point,
+    activation=None, out_scale=1.0, out_zero_point=0, out_dtype="uint8",
+):  # fmt: skip
+    """a + b, each (q - zero_point) * scale, quantized anew."""
+    terms = [
+        (q.astype(np.int32) - zero_point).astype(np.float32) * (np.float32(scale) / np.float32(out_scale))
+        for q, scale, zero_point in ((a, a_scale, a_zero_point), (b, b_scale, b_zero_point))
+    ]
+    low, high = _LIMITS[out_dtype]
+    if activation == "relu":
+        low = max(low, out_zero_point)
+    return np.clip(np.rint(terms[0] + terms[1]) + np.float32(out_zero_point), low, high).astype(out_dtype)
+
+
 def conv2d_int8(
     x_q, x_scale, x_zero_point, w_q, w_scale, bias=None, stride=(1, 1), padding=(0, 0),
     dilation=(1, 1), groups=1, activation=None,

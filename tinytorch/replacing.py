@@ -1,0 +1,29 @@
+"""Other layers in the place of a model's own: what quantizing and pruning do to models that are no chains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .module import Module
+
+__all__ = ["replace_layers"]
+
+
+def replace_layers(model: Any, others: Mapping[int, Module]) -> Any:
+    """Put other layers in the place of those with these ids, in attributes, lists and dicts alike."""
+    if id(model) in others:
+        return others[id(model)]
+    for holder in list(model.modules()):
+        vars(holder).update({name: _swapped(value, others) for name, value in vars(holder).items()})
+    return model
+
+
+def _swapped(value: Any, others: Mapping[int, Module]) -> Any:
+    if id(value) in others:
+        return others[id(value)]
+    if type(value) in (list, tuple):
+        return type(value)(_swapped(item, others) for item in value)
+    if type(value) is dict:
+        return {key: _swapped(item, others) for key, item in value.items()}
+    return value
