@@ -9,7 +9,7 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-COMMANDS = ("report", "milestones", "course", "doctor")  # in the order of --help
+COMMANDS = ("report", "milestones", "train", "generate", "course", "doctor")  # in the order of --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

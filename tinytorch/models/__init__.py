@@ -1,6 +1,7 @@
 """Models that made history, each in a page, built from this package's layers."""
 
 from tinytorch.models.cnn import DigitsCNN
+from tinytorch.models.files import load_model, save_model
 from tinytorch.models.gpt import char_gpt, next_token_loss
 from tinytorch.models.lenet import LeNet
 from tinytorch.models.llama import Llama
@@ -16,5 +17,7 @@ __all__ = [
     "Perceptron",
     "ResNet",
     "char_gpt",
+    "load_model",
     "next_token_loss",
+    "save_model",
 ]

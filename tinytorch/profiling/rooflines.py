@@ -38,10 +38,12 @@ def ceilings(level: str, threads: int = 1) -> tuple[Measured, Measured]:
     return timing.measure_peak(threads), timing.measure_bandwidth()
 
 
-def place(name: str, flops: float, moved_bytes: float, speed: Measured) -> Roofline:
-    """A speed that was measured, under the ceilings of this machine at the level and threads in use."""
+def place(
+    name: str, flops: float, moved_bytes: float, speed: Measured, *, threads: int | None = None
+) -> Roofline:
+    """A speed that was measured (by `threads`, or those in use), under the ceilings of this machine."""
     machine = timing.machine()
-    peak, bandwidth = ceilings(machine["level"], machine["threads"])
+    peak, bandwidth = ceilings(machine["level"], threads or machine["threads"])
     intensity = flops / moved_bytes
     slope = bandwidth.scaled(intensity, "GFLOP/s")
     bound = "memory" if slope.value < peak.value else "compute"
