@@ -100,6 +100,27 @@ MODULES = {
         SimpleProfiler(track_memory=True, track_cpu=True)
         profile_function(func)
     """,
+    "benchmarking bench benchmarking.benchmark capstone utils.benchmark core.benchmarking core.mlops": """
+        BenchmarkResult(metric_name, values)
+        Benchmark(models, datasets, warmup_runs=5, measurement_runs=10)
+        BenchmarkSuite(models, datasets, output_dir='benchmark_results')
+        TinyMLPerf(random_seed=42)
+        SimpleMLP(input_size=10, hidden_size=20, output_size=3)
+        BenchmarkReport(model_name='model')
+        generate_submission(baseline_report, optimized_report=None, student_name=None,
+        techniques_applied=None) save_submission(submission, filepath='submission.json')
+        validate_submission_schema(submission)
+        CompetitionProfiler(warmup_runs=3, timing_runs=10)
+        TinyMLPerfCompetition(results_dir='tinymlperf_results')
+        TinyMLPerfCompetitionPlus(results_dir='tinymlperf_results')
+        InnovationDetector() PerformanceTimer(warmup_runs=3, timing_runs=10) MemoryProfiler AccuracyTester
+        PerformanceTester(warmup_runs=3, timing_runs=10) create_test_data(size=1000)
+    """,
+    "acceleration core.kernels perf.acceleration optimization.acceleration backends.acceleration": """
+        vectorized_matmul(a, b) tiled_matmul(a, b, tile_size=64) fused_gelu(x)
+        matmul_naive(a, b) matmul_blocked(a, b, block_size=64) matmul_numpy(a, b) matmul(a, b)
+        OptimizedBackend() DEFAULT_WARMUP_ITERATIONS DEFAULT_TIMING_ITERATIONS
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding

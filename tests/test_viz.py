@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from experiments.example import example_record
 
-from tinytorch import viz
+from tinytorch import timing, viz
 from tinytorch.experiments.records import Chart, Series
 from tinytorch.profiling import Roofline
 from tinytorch.quantities import Measured
@@ -132,3 +132,23 @@ def test_settings_of_the_caller_are_kept():
 def test_unknown_pictures_are_refused():
     with pytest.raises(TypeError, match="Chart"):
         viz.draw([1, 2, 3])
+
+
+def test_pareto_joins_those_that_nothing_beats():
+    points = {"best": (1.0, 0.9), "slow": (3.0, 0.95), "beaten": (2.0, 0.8), "equal": (1.0, 0.9)}
+    axes = viz.pareto(points).axes[0]
+    frontier = axes.lines[0].get_xydata().tolist()
+    assert frontier == [[1.0, 0.9], [1.0, 0.9], [3.0, 0.95]]
+    assert [text.get_text() for text in axes.texts] == list(points)
+    with pytest.raises(ValueError, match="no points"):
+        viz.pareto({})
+
+
+def test_race_pictures_show_every_sample():
+    races = timing.Races({"a": (1.0, 2.0, 3.0), "b": (4.0, 5.0, 6.0)}, {"a": 1, "b": 1}, 1.0, 0.95, {})
+    for race in (races, races.between("a", "b")):
+        axes = viz.race_strips(race).axes[0]
+        assert [list(line.get_xdata()) for line in axes.lines[::2]] == [[1, 2, 3], [4, 5, 6]]
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    patches = viz.noise_distribution(races.between("a", "b")).axes[0].patches
+    assert sum(patch.get_height() for patch in patches if patch.get_width() < 1) >= 3

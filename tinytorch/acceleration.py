@@ -1,9 +1,10 @@
 """Module 16: the same product from Python loops to packed kernels, and a trained model at its fastest.
 
 The ladder (`matmul_naive` ... `matmul_numpy`, then `kernels.lessons` and `kernels.matmul`) computes one
-thing, ``a @ b``, in ways that differ by four orders of magnitude. `optimize` applies what it teaches to a
-whole model: no graph, batch norm folded into the weights, bias and ReLU fused into the product, weights
-packed once.
+thing, ``a @ b``, in ways that differ by four orders of magnitude; `climb` races its rungs, `thread_ladder`
+numbers of threads, and `fused_and_separate` gives two ways to compute a layer. `optimize` applies what it
+teaches to a whole model: no graph, batch norm folded into the weights, bias and ReLU fused into the product,
+weights packed once.
 """
 
 from __future__ import annotations
@@ -17,122 +18,62 @@ import numpy as np
 
 from . import kernels
 from .activations import GELU, ReLU, Sigmoid, Softmax, Tanh
+from .ladders import (
+    DEFAULT_TIMING_ITERATIONS,
+    DEFAULT_WARMUP_ITERATIONS,
+    OptimizedBackend,
+    ThreadLadder,
+    climb,
+    fused_and_separate,
+    fused_gelu,
+    ladder,
+    matmul,
+    matmul_blocked,
+    matmul_lists,
+    matmul_naive,
+    matmul_numpy,
+    matmul_rows,
+    thread_ladder,
+    tiled_matmul,
+    vectorized_matmul,
+)
 from .layers import Dropout, Flatten, Layer, Linear, Sequential
 from .spatial import AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d
 from .tensor import Tensor
 
+__all__ = [
+    "DEFAULT_TIMING_ITERATIONS",
+    "DEFAULT_WARMUP_ITERATIONS",
+    "Convolution",
+    "Dense",
+    "Flattening",
+    "InferenceModel",
+    "OptimizedBackend",
+    "Pointwise",
+    "Pooling",
+    "Stage",
+    "ThreadLadder",
+    "climb",
+    "flat_layers",
+    "fold_batch_norm",
+    "fused_and_separate",
+    "fused_gelu",
+    "ladder",
+    "lower",
+    "matmul",
+    "matmul_blocked",
+    "matmul_lists",
+    "matmul_naive",
+    "matmul_numpy",
+    "matmul_rows",
+    "optimize",
+    "pack_stage",
+    "thread_ladder",
+    "tiled_matmul",
+    "vectorized_matmul",
+]
+
 Array = np.ndarray
-
-# --- the ladder in Python ----------------------------------------------------------------------------------
-
-
-def matmul_naive(a: Array, b: Array) -> Array:
-    """a (M, K) @ b (K, N) in three Python loops over array elements.
-
-    Reading ``a[i, p]`` makes a Python object for one number, each time.
-    """
-    m, k, n = _matmul_shape("matmul_naive", a, b)
-    c = np.empty((m, n), dtype=np.float32)
-    for i in range(m):
-        for j in range(n):
-            total = 0.0
-            for p in range(k):
-                total += a[i, p] * b[p, j]
-            c[i, j] = total
-    return c
-
-
-def matmul_lists(a: Array, b: Array) -> Array:
-    """a (M, K) @ b (K, N) in three Python loops over lists of floats.
-
-    Reading a list element hands out a float that exists; reading an array element makes a new object.
-    """
-    _matmul_shape("matmul_lists", a, b)
-    rows, columns = a.tolist(), b.T.tolist()
-    c = []
-    for row in rows:
-        out = []
-        for column in columns:
-            total = 0.0
-            for x, y in zip(row, column, strict=True):
-                total += x * y
-            out.append(total)
-        c.append(out)
-    return np.array(c, dtype=np.float32).reshape(len(rows), len(columns))
-
-
-def matmul_rows(a: Array, b: Array) -> Array:
-    """a (M, K) @ b (K, N) as one NumPy dot product for each element: the innermost loop has left Python."""
-    m, _, n = _matmul_shape("matmul_rows", a, b)
-    c = np.empty((m, n), dtype=np.float32)
-    for i in range(m):
-        for j in range(n):
-            c[i, j] = np.dot(a[i], b[:, j])
-    return c
-
-
-def matmul_blocked(a: Array, b: Array, block_size: int = 64) -> Array:
-    """a (M, K) @ b (K, N) by blocks that fit in a cache, with NumPy's product inside each block."""
-    m, k, n = _matmul_shape("matmul_blocked", a, b)
-    if block_size < 1:
-        raise ValueError(f"matmul_blocked: block_size is {block_size}, must be at least 1")
-    c = np.zeros((m, n), dtype=np.float32)
-    for i in range(0, m, block_size):
-        for p in range(0, k, block_size):
-            block = a[i : i + block_size, p : p + block_size]
-            for j in range(0, n, block_size):
-                c[i : i + block_size, j : j + block_size] += block @ b[p : p + block_size, j : j + block_size]
-    return c
-
-
-def matmul_numpy(a: Array, b: Array) -> Array:
-    """a (M, K) @ b (K, N) by the BLAS that NumPy is linked to."""
-    _matmul_shape("matmul_numpy", a, b)
-    return np.matmul(a, b)
-
-
-def _matmul_shape(operation: str, a: Array, b: Array) -> tuple[int, int, int]:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
-        raise ValueError(
-            f"{operation}: a {a.shape} and b {b.shape} do not fit: both must be matrices, "
-            "and a's columns must equal b's rows"
-        )
-    return a.shape[0], a.shape[1], b.shape[1]
-
-
-def vectorized_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a (..., M, K) @ b (..., K, N) by our packed kernel, outside the graph."""
-    x, y = _operands("vectorized_matmul", a, b)
-    return Tensor(kernels.matmul(x, y))
-
-
-def tiled_matmul(a: Tensor, b: Tensor, tile_size: int = 64) -> Tensor:
-    """a (M, K) @ b (K, N) by tiles in Python; see `matmul_blocked`."""
-    x, y = _operands("tiled_matmul", a, b)
-    return Tensor(matmul_blocked(x, y, tile_size))
-
-
-def _operands(operation: str, a: Tensor, b: Tensor) -> tuple[Array, Array]:
-    x, y = a.data, b.data
-    if x.ndim < 2 or y.ndim < 2:
-        raise ValueError(
-            f"{operation}: a {x.shape} and b {y.shape} must have at least 2 dimensions each; "
-            "make a vector a matrix with reshape(1, -1)"
-        )
-    if x.shape[-1] != y.shape[-2]:
-        raise ValueError(
-            f"{operation}: Inner dimensions must match: {x.shape[-1]} ≠ {y.shape[-2]} "
-            f"(a {x.shape}, b {y.shape})"
-        )
-    return x, y
-
-
-def fused_gelu(x: Tensor) -> Tensor:
-    """GELU in its tanh form, in one pass over x instead of one for each of its eight operations."""
-    return Tensor(kernels.gelu(x.data, approximate="tanh"))
-
-
-# --- a trained model at its fastest ------------------------------------------------------------------------
 
 
 class Stage(Protocol):

@@ -31,15 +31,17 @@ def small(monkeypatch):
 def test_section_holds_what_the_report_promises(small):
     section = pruning.describe()
     pruning.measure(section, Context("quick", claims=pruning.CLAIMS))
-    layer, mlp, cnn = section.tables
+    layer, mlp, mlp_layers, cnn, _ = section.tables
     assert [row[0] for row in layer.rows] == ["50 %", "90 %", "95 %"]
-    assert [row[:2] for row in mlp.rows] == [
+    assert mlp.rows[-1][1] == "50 % of units"
+    assert [row[:2] for row in mlp.rows[:-1]] == [
         [share, label] for label in pruning.BLOCKS.values() for share in ("80 %", "95 %")
     ]
-    assert len(cnn.rows) == 2
+    assert len(cnn.rows) == 3
+    assert [row[0] for row in mlp_layers.rows] == ["layers.1", "layers.3", "layers.5"] * 2
     kinds = [type(figure) for figure in section.figures]
     assert kinds.count(HeatMap) == 3 and kinds.count(Connections) == 2
-    assert len(section.summaries) == 6
+    assert len(section.summaries) == 8
 
 
 def test_fine_tuned_networks_are_as_sparse_as_they_say(small):

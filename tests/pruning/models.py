@@ -4,7 +4,9 @@ import numpy as np
 
 from tinytorch.activations import ReLU
 from tinytorch.layers import Dropout, Flatten, Linear, Sequential
+from tinytorch.models import ResNet
 from tinytorch.spatial import BatchNorm2d, Conv2d, MaxPool2d
+from tinytorch.tensor import Tensor
 from tinytorch.transformers import GPT
 
 RNG = np.random.default_rng(0)
@@ -47,3 +49,11 @@ def whole_numbers(model):
     for parameter in model.parameters():
         parameter.data = rng.integers(-3, 4, parameter.shape).astype(np.float32)
     return model
+
+
+def resnet() -> ResNet:
+    """Two residual blocks, one with a convolution in its shortcut; batch norm that has seen images."""
+    np.random.seed(5)
+    model = ResNet((8, 12), in_channels=2, num_classes=6)
+    model(Tensor(RNG.standard_normal((16, 2, 8, 8))))
+    return model.eval()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, whole_numbers
+from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, resnet, whole_numbers
 from tinytorch import Tensor, kernels, timing
 from tinytorch.acceleration import optimize
 from tinytorch.autograd import no_grad
@@ -19,7 +19,7 @@ from tinytorch.pruning import (
 from tinytorch.quantization import quantize
 from tinytorch.spatial import Conv2d
 
-MODELS = [(mlp, (40,)), (cnn, (2, 6, 6)), (normalised_cnn, (4, 6, 6))]
+MODELS = [(mlp, (40,)), (cnn, (2, 6, 6)), (normalised_cnn, (4, 6, 6)), (resnet, (2, 8, 8))]
 
 
 @pytest.mark.parametrize("block", [1, 4])
@@ -52,6 +52,15 @@ def test_whole_numbers_come_out_exactly(make, shape, block):
     x = RNG.integers(-3, 4, (3, *shape)).astype(np.float32)
     with no_grad():
         np.testing.assert_array_equal(sparsify(model, block=block, measure=False)(x), model(Tensor(x)).data)
+
+
+def test_residual_blocks_are_decided_layer_by_layer():
+    model = resnet()
+    prune(model, {"layers.3.main.layers.0": 0.9, "layers.4.shortcut.layers.0": 0.8, "layers.7": 0.7})
+    result = sparsify(model, measure=False, least_sparsity=0.5)
+    shares = {name: float(np.mean(layer.weight.data == 0)) for name, layer in prunable_layers(model).items()}
+    assert {d.layer: d.sparsity for d in result.decisions} == pytest.approx(shares)
+    assert [d.layer for d in result.decisions if d.sparse] == [name for name, s in shares.items() if s > 0.5]
 
 
 @pytest.mark.parametrize("block", [1, 4, 16])
@@ -104,17 +113,31 @@ def fixed_clock(speed):
 def test_the_race_decides(monkeypatch, make, x):
     model = make()
     prune(model, 0.5)
-    for sparse, speed in ((True, {"plain": 3.0, "packed": 2.0, "sparse": 1.0}),
-                          (False, {"plain": 1.0, "packed": 2.0, "sparse": 1.0}),
-                          (False, {"plain": 1.0, "packed": 2.0, "sparse": 1.5})):  # fmt: skip
+    for sparse, speed in ((True, {"dense": 2.0, "plain": 3.0, "packed": 2.0, "sparse": 1.0}),
+                          (False, {"dense": 2.0, "plain": 1.0, "packed": 2.0, "sparse": 1.0}),
+                          (False, {"dense": 2.0, "plain": 1.0, "packed": 2.0, "sparse": 1.5})):  # fmt: skip
         monkeypatch.setattr(timing, "race_many", fixed_clock(speed))
         result = sparsify(model, x)
-        assert [d.layer for d in result.decisions] == list(prunable_layers(model))
+        of_layers = [d for d in result.decisions if d.layer != "the model"]
+        assert [d.layer for d in of_layers] == list(prunable_layers(model))
         assert all(d.sparse == sparse for d in result.decisions)
         ratio = min(speed["plain"], speed["packed"]) / speed["sparse"]
-        assert all(d.ratio.value == ratio and d.ratio.low == ratio for d in result.decisions)
+        assert all(d.ratio.value == ratio and d.ratio.low == ratio for d in of_layers)
         table = decisions_table(result.decisions)
         assert "(measured)" in table and ("sparse kernel is faster" in table) == sparse
+
+
+def test_a_model_that_is_slower_as_a_whole_stays_dense(monkeypatch):
+    model = gpt()
+    prune(model, 0.5)
+    speed = {"dense": 1.0, "plain": 3.0, "packed": 3.0, "sparse": 1.5}  # its dense layers run in one call
+    monkeypatch.setattr(timing, "race_many", fixed_clock(speed))
+    result = sparsify(model, [[1], [2]])
+    assert not any(isinstance(module, SparseLayer) for module in result.modules())
+    *layers, whole = result.decisions
+    assert not any(d.sparse for d in result.decisions) and whole.layer == "the model"
+    assert layers[0].ratio.value == 2 and "faster alone" in layers[0].why
+    assert whole.ratio.value == pytest.approx(1 / 1.5) and "not faster as a whole" in whole.why
 
 
 def test_layers_with_few_zeros_are_not_raced():

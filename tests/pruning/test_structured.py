@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, whole_numbers
+from tests.pruning.models import RNG, cnn, gpt, mlp, normalised_cnn, resnet, whole_numbers
 from tinytorch import Tensor
 from tinytorch.acceleration import optimize
 from tinytorch.activations import ReLU, Sigmoid, Tanh
@@ -17,7 +17,12 @@ from tinytorch.pruning import remove_units, stored_bytes, zero_units
 from tinytorch.pruning.structured import links
 from tinytorch.spatial import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d
 
-MODELS = {"mlp": (mlp, (40,)), "cnn": (cnn, (2, 6, 6)), "batch norm": (normalised_cnn, (4, 6, 6))}
+MODELS = {
+    "mlp": (mlp, (40,)),
+    "cnn": (cnn, (2, 6, 6)),
+    "batch norm": (normalised_cnn, (4, 6, 6)),
+    "resnet": (resnet, (2, 8, 8)),
+}
 
 
 def pooled():
@@ -105,6 +110,16 @@ def test_a_gpt_loses_hidden_units_of_its_mlps():
     np.testing.assert_array_equal(
         smaller.generate(tokens, 8, temperature=0).data, model.generate(tokens, 8, temperature=0).data
     )
+
+
+def test_a_residual_block_loses_the_channels_inside_it():
+    model = resnet()
+    assert len(links(model)) == 2  # those on the way around are shared by all blocks, and stay
+    block = remove_units(model, 0.5).layers[4]
+    assert [layer.weight.shape[:2] for layer in block.main.layers if hasattr(layer, "kernel_size")] == [
+        (6, 8),
+        (12, 6),
+    ]
 
 
 def test_units_that_would_leave_a_trace_stay():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinytorch import Tensor
+from tinytorch import Tensor, caching
 from tinytorch.activations import ReLU
 from tinytorch.layers import Flatten, LayerNorm, Linear, Sequential
 from tinytorch.models import char_gpt
@@ -50,7 +50,21 @@ def diverged():
     return model
 
 
+def with_cache():
+    model = gpt()
+    caching.enable_kv_cache(model)
+    return model
+
+
+def while_it_generates():
+    model = gpt()
+    with model.unchanging(pack=False):
+        quantize(model)
+
+
 MISUSE = {
+    "a GPT with its cache on": (lambda: quantize(with_cache()), ValueError, "disable_kv_cache"),
+    "a GPT that generates": (while_it_generates, ValueError, "is generating"),
     "no calibration": (lambda: quantize(mlp(), activations="static"), ValueError, r"needs.*train_images"),
     "empty calibration": (lambda: quantize(mlp(), []), ValueError, "at least one sample"),
     "no samples": (lambda: quantize(mlp(), X[:0]), ValueError, "at least one sample"),

@@ -9,7 +9,18 @@ from importlib import import_module
 
 from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
-COMMANDS = ("report", "milestones", "train", "generate", "course", "doctor")  # in the order of --help
+COMMANDS = (
+    "report",
+    "milestones",
+    "train",
+    "generate",
+    "quantize",
+    "prune",
+    "profile",
+    "bench",
+    "course",
+    "doctor",
+)  # in the order of --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

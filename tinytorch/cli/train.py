@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .shared import EXIT_OK, positive, progress_bar
+from .tasks import Task, reading_digits, text_of, writing
 
 EXAMPLE = """\
   tinytorch train gpt      a model that writes in the manner of a book
@@ -23,16 +24,6 @@ EXAMPLE = """\
 gpt takes some minutes, cnn and mlp under one. What is written loads with
 tinytorch.models.load_model, and gpt with `tinytorch generate`.
 """
-
-
-class Task(NamedTuple):
-    """All that training takes."""
-
-    model: Any
-    tokenizer: Any
-    train: Any  # datasets of (inputs, targets)
-    held_out: Any
-    loss: Callable[..., Any]
 
 
 class Defaults(NamedTuple):
@@ -144,55 +135,28 @@ def _show(record: dict[str, Any]) -> None:
 # ---- what can be trained ----
 
 
-def _dataset(inputs: np.ndarray, targets: np.ndarray) -> Any:
-    from tinytorch.dataloader import TensorDataset
-    from tinytorch.tensor import from_numpy
-
-    return TensorDataset(from_numpy(inputs), from_numpy(targets))
-
-
 def _gpt(options: argparse.Namespace) -> Task:
     """A character model of 0.8 million weights that sees 256 characters while it learns."""
-    from tinytorch.datasets import load_text, next_token_windows
-    from tinytorch.models import char_gpt, next_token_loss
+    from tinytorch.models import char_gpt
     from tinytorch.tokenization import CharTokenizer
 
-    context = 256
-    text = load_text("alice") if options.text is None else options.text.read_text(encoding="utf-8")
+    text = text_of(options.text)
     tokenizer = CharTokenizer()
     tokenizer.build_vocab(text)
-    ids = np.asarray(tokenizer.encode(text))
-    if len(ids) < 20 * context:
-        raise ValueError(
-            f"train: {options.text} has {len(ids)} characters; a tenth is held out, so give {20 * context}"
-        )
-    cut = len(ids) * 9 // 10
-    train, held_out = (_dataset(*next_token_windows(part, context)) for part in (ids[:cut], ids[cut:]))
     # Positions that training never saw would mean nothing, so the model ends where its training does.
-    model = char_gpt(tokenizer.vocab_size, max_seq_len=context)
-    return Task(model, tokenizer, train, held_out, next_token_loss)
-
-
-def _digits(make: Callable[[], Any], options: argparse.Namespace) -> Task:
-    """Handwritten digits of 32 x 32 pixels, each also twice shifted and turned."""
-    from tinytorch.datasets import load_digits
-    from tinytorch.losses import CrossEntropyLoss
-
-    train = _dataset(*load_digits(32, "train", options.seed, augment=2))
-    held_out = _dataset(*load_digits(32, "test", options.seed))
-    return Task(make(), None, train, held_out, CrossEntropyLoss())
+    return writing(char_gpt(tokenizer.vocab_size, max_seq_len=256), tokenizer, text)
 
 
 def _cnn(options: argparse.Namespace) -> Task:
     from tinytorch.models import DigitsCNN
 
-    return _digits(DigitsCNN, options)
+    return reading_digits(DigitsCNN(), options.seed)
 
 
 def _mlp(options: argparse.Namespace) -> Task:
     from tinytorch.models import MLPClassifier
 
-    return _digits(MLPClassifier, options)
+    return reading_digits(MLPClassifier(), options.seed)
 
 
 DEFAULTS = {

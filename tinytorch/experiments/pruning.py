@@ -15,17 +15,17 @@ from tinytorch.experiments.context import Context
 from tinytorch.experiments.records import Chart, Connections, HeatMap, Section, Series, Source, Summary, Table
 from tinytorch.layers import Layer
 from tinytorch.optimizers import Adam
-from tinytorch.pruning import magnitude_mask, prunable, prune, sparsify
+from tinytorch.pruning import Decision, magnitude_mask, prunable, prune, remove_units, sparsify
 from tinytorch.quantities import Measured
 
-CLAIMS = 8
-SECONDS = {"quick": 10, "normal": 75, "thorough": 300}
+CLAIMS = 10
+SECONDS = {"quick": 12, "normal": 85, "thorough": 330}
 
 SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 BLOCKS = {1: "single weights", 4: "4×1 blocks"}
 SHOWN = 0.95  # the sparsity of the summary and the pictures
 TRAINING_SHARE = {"MLP": 0.3, "CNN": 0.4}  # of the time that the experiment takes
-DENSE_BELOW = 0.5  # layers that keep more than half of their weights stay dense: they are the small ones
+NARROWED = 0.5  # the share of units that goes where whole units do
 LAYER, COLUMNS = 1024, 256  # the single layer that is raced: LAYER × LAYER, times COLUMNS samples
 
 
@@ -236,14 +236,15 @@ def _network(
         ],
         note="Points of accuracy lost against the dense network, on held-out images. Parameters: weights "
         "over those left. Bytes: float32 parameters over what the sparse network holds, indices included. "
-        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed; layers "
-        "that keep more than half of their weights are dense in both.",
+        f"Speed: batch 64, {context.threads} threads, against the dense network, folded and packed; a layer "
+        "is sparse where a race says that it pays. Units: neurons or channels, the same share of each layer.",
     )
     dense_hits = np.concatenate([trained.float_correct(c) for c in classifiers])
     dense = optimize(classifiers[0].model)
     images = np.ascontiguousarray(classifiers[0].data.test_images[:64])
     sparsities = _sparsities(context, name)
     curves: dict[str, list[Measured]] = {}
+    chosen: list[Decision] = []
     for i, (block, label) in enumerate(BLOCKS.items()):
         tuned = []
         for j, classifier in enumerate(classifiers):
@@ -255,10 +256,16 @@ def _network(
                 dense_hits, [_pruned_at_once(c, sparsity, block) for c in classifiers], classifiers, context
             )
             after = _loss(dense_hits, [models[sparsity] for models in tuned], classifiers, context)
-            sparse = sparsify(tuned[0][sparsity], block=block, measure=False, least_sparsity=DENSE_BELOW)
-            race = context.race(partial(dense, images), partial(sparse, images), names=("dense", "sparse"))
+            sparse = sparsify(
+                tuned[0][sparsity], images, block=block, seconds=context.choose(0.01, 0.05, 0.2)
+            )
+            race = context.race(
+                partial(dense, images), partial(sparse, images), names=("dense", "sparse"), compare=False
+            )
             section.samples[f"{name}, {sparsity}, {label}"] = race
-            by_parameters, by_bytes = _compression(tuned[0][sparsity], sparse)
+            if sparsity == SHOWN:
+                chosen.extend(sparse.decisions)
+            by_parameters, by_bytes = _compression(classifiers[0].model, tuned[0][sparsity], sparse)
             table.add(f"{100 * sparsity:g} %", label, at_once, after, by_parameters, by_bytes, race.ratio)
             curves.setdefault(f"{label}, at once", []).append(at_once)
             curves.setdefault(f"{label}, fine-tuned", []).append(after)
@@ -272,7 +279,11 @@ def _network(
                         hurts_when="few weights to spare, or too few zeros for the sparse kernel to pay",
                     )
                 )
-    section.tables.append(table)
+    _narrow(section, table, context, name, classifiers, dense_hits)
+    section.tables += [
+        table,
+        _choices(f"{name}, {100 * SHOWN:g} % pruned: which layers became sparse", chosen),
+    ]
     if len(sparsities) > 1:
         x = [100 * sparsity for sparsity in sparsities]
         section.figures.append(
@@ -286,6 +297,68 @@ def _network(
         )
 
 
+def _narrow(
+    section: Section,
+    table: Table,
+    context: Context,
+    name: str,
+    classifiers: list[trained.Classifier],
+    dense_hits: np.ndarray,
+) -> None:
+    """A row for the network without half of its units, an ordinary one that no kernel needs to know of."""
+    at_once = [remove_units(classifier.model, NARROWED) for classifier in classifiers]
+    tuned = [_narrow_tuned(context, name, classifier) for classifier in classifiers]
+    images = np.ascontiguousarray(classifiers[0].data.test_images[:64])
+    dense, narrow = optimize(classifiers[0].model), optimize(tuned[0])
+    race = context.race(
+        partial(dense, images), partial(narrow, images), names=("dense", "narrow"), compare=False
+    )
+    section.samples[f"{name}, narrow"] = race
+    before, after = (_loss(dense_hits, models, classifiers, context) for models in (at_once, tuned))
+    weights, left = (sum(w.size for w in prunable(model)) for model in (classifiers[0].model, tuned[0]))
+    by_parameters, by_bytes = _compression(classifiers[0].model, tuned[0], narrow)
+    removed, label = f"{100 * (1 - left / weights):.0f} %", f"{100 * NARROWED:g} % of units"
+    table.add(removed, label, before, after, by_parameters, by_bytes, race.ratio)
+    section.summaries.append(
+        Summary(
+            f"{name}, {label} removed, fine-tuned",
+            race.ratio,
+            by_bytes,
+            after,
+            hurts_when="a layer needs all of its units; it costs more accuracy than as many single weights",
+        )
+    )
+
+
+def _narrow_tuned(context: Context, name: str, classifier: trained.Classifier) -> Layer:
+    """The network without half of its units, trained on."""
+    model = remove_units(classifier.model, NARROWED)
+    epochs = context.choose(2, 2, 4) if name == "CNN" else context.choose(4, 8, 15)
+
+    def train() -> dict[str, np.ndarray]:
+        trained.fit(model, classifier.data, epochs=epochs)
+        return model.state_dict()
+
+    state = context.trained(
+        f"narrow-{name.lower()}",
+        train,
+        seed=classifier.data.seed,
+        epochs=epochs,
+        ratio=NARROWED,
+        folds=context.thorough,
+    )
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _choices(title: str, decisions: list[Decision]) -> Table:
+    table = Table(title, ["layer", "its zeros", "in", "speed of the sparse kernel", "so it is"])
+    for d in decisions:
+        zeros = Measured.count(100 * d.sparsity, "%")
+        table.add(d.layer, zeros, BLOCKS[d.block], d.ratio, f"{'sparse' if d.sparse else 'dense'}: {d.why}")
+    return table
+
+
 def _loss(
     dense_hits: np.ndarray, models: list[Layer], classifiers: list[trained.Classifier], context: Context
 ) -> Measured:
@@ -293,12 +366,13 @@ def _loss(
     return trained.accuracy_loss(dense_hits, np.concatenate(hits), context)
 
 
-def _compression(model: Layer, sparse: InferenceModel) -> tuple[Measured, Measured]:
-    parameters = [p.data for p in model.parameters()]
-    left = sum(int(np.count_nonzero(p)) for p in parameters)
+def _compression(dense: Layer, model: Layer, stored: InferenceModel) -> tuple[Measured, Measured]:
+    """How many times fewer parameters, not counting zeros, and fewer bytes than the dense network."""
+    parameters = [p.data for p in dense.parameters()]
+    left = sum(int(np.count_nonzero(p.data)) for p in model.parameters())
     return (
         Measured.count(sum(p.size for p in parameters) / left, "×"),
-        Measured.count(sum(p.nbytes for p in parameters) / sparse.nbytes, "×"),
+        Measured.count(sum(p.nbytes for p in parameters) / stored.nbytes, "×"),
     )
 
 

@@ -16,7 +16,9 @@ from tinytorch.layers import Linear
 from tinytorch.models.cnn import DigitsCNN
 from tinytorch.models.llama import Llama
 from tinytorch.models.mlp import MLPClassifier
+from tinytorch.models.resnet import ResNet
 from tinytorch.module import Module
+from tinytorch.quantization import load_quantized
 from tinytorch.spatial import Conv2d
 from tinytorch.tokenization import BPETokenizer, CharTokenizer
 from tinytorch.transformers import GPT
@@ -63,6 +65,7 @@ KINDS = {
     "llama": Kind(Llama, _llama_sizes),
     "cnn": Kind(DigitsCNN, _cnn_sizes),
     "mlp": Kind(MLPClassifier, _mlp_sizes),
+    "resnet": Kind(ResNet, _attributes("channels", "blocks", "in_channels", "num_classes")),
 }
 
 
@@ -73,7 +76,7 @@ def save_model(path: str | os.PathLike, model: Module, tokenizer: Tokenizer | No
     ----------
     path : path
         Replaced whole, or not at all.
-    model : GPT, Llama, DigitsCNN or MLPClassifier
+    model : GPT, Llama, DigitsCNN, MLPClassifier or ResNet
         Of these classes as they are: its layers must not have been exchanged for others.
     tokenizer : CharTokenizer, BPETokenizer or ByteBPETokenizer, optional
         Stored whole, for a model that writes text.
@@ -98,11 +101,11 @@ def save_model(path: str | os.PathLike, model: Module, tokenizer: Tokenizer | No
 
 
 def load_model(path: str | os.PathLike) -> tuple[Any, Any]:
-    """Read what `save_model` wrote.
+    """Read what `save_model` wrote, or `tinytorch quantize` made of it.
 
     Returns
     -------
-    model : Module
+    model : Module or InferenceModel
         In eval mode.
     tokenizer : Tokenizer or None
 
@@ -126,12 +129,14 @@ def load_model(path: str | os.PathLike) -> tuple[Any, Any]:
             f"{name} holds a model of kind {described.get('kind')!r}; this release knows {', '.join(KINDS)}."
         )
     try:
-        model = KINDS[described["kind"]].make(**described["sizes"])
-        model.load_state_dict(arrays)
+        model = KINDS[described["kind"]].make(**described["sizes"]).eval()
+        if "quantized" in metadata:
+            model = load_quantized(path, into=model)
+        else:
+            model.load_state_dict(arrays)
         tokenizer = _make_tokenizer(metadata.get("tokenizer"))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{name}: its weights and its description disagree: {error}") from None
-    model.eval()
     return model, tokenizer
 
 

@@ -70,6 +70,8 @@ class ResNet(Sequential):
         in_channels: int = 1,
         num_classes: int = 10,
     ):
+        self.channels, self.blocks = list(channels), blocks
+        self.in_channels, self.num_classes = in_channels, num_classes
         layers: list[Module] = [*convolution(in_channels, channels[0]), ReLU()]
         before = channels[0]
         for group, width in enumerate(channels):

@@ -5,14 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, timing
-from ..acceleration import Convolution, Dense, InferenceModel, Stage, flat_layers, lower, pack_stage
+from ..acceleration import (
+    Convolution,
+    Dense,
+    InferenceModel,
+    Residual,
+    Stage,
+    flat_layers,
+    lower,
+    pack_stage,
+)
 from ..autograd.engine import is_grad_enabled, no_grad
 from ..layers import Linear, Module, Sequential
 from ..quantities import Measured
@@ -22,6 +31,7 @@ from ..tensor import Tensor, array_of, as_tensor, from_numpy
 from .masks import as_rows, check_block, checked_layers, named_layers, prunable_layers
 
 Array = np.ndarray
+TOKENS = 16  # that a language model writes in the race of the whole
 
 # --- what runs ----------------------------------------------------------------------------------------------
 
@@ -188,6 +198,7 @@ def sparsify(
     measure : bool
         Race each layer's dense kernel against its sparse one, on what it gets when the model reads x, and
         take the sparse one where the whole interval of their ratio is above 1. False takes it everywhere.
+        A model that is copied is raced as a whole, too, and stays dense unless it gains.
     least_sparsity : float
         Layers with a smaller share of zeros stay dense without a race.
     seconds : float
@@ -198,7 +209,7 @@ def sparsify(
     SparseModel, or a model of the same class
         An `InferenceModel` for one that applies its layers one after the other; any other, such as a GPT, is
         copied with a `SparseLayer` in each place that pays. `decisions` of either has a `Decision` for each
-        layer; `decisions_table` prints them.
+        layer, and for a copied model as a whole; `decisions_table` prints them.
 
     Raises
     ------
@@ -213,8 +224,13 @@ def sparsify(
             "will be run on, sparsify(model, x). Or take sparse kernels everywhere with measure=False"
         )
     choice = _Choice(block, least_sparsity, measure, seconds, len(layers))
-    stages = _lowered(model)
-    return _sparse_copy(model, x, choice) if stages is None else _sparse_stages(stages, model, x, choice)
+    dense = _lowered(model)
+    if dense is None:
+        return _sparse_copy(model, x, choice)
+    decisions: list[Decision] = []
+    images = None if x is None else as_tensor(x).data
+    stages = _sparse_stages(dense, _names_of_products(model), images, choice, decisions)
+    return SparseModel(stages, decisions)
 
 
 def _lowered(model: Any) -> list[Stage] | None:
@@ -227,30 +243,39 @@ def _lowered(model: Any) -> list[Stage] | None:
         return None
 
 
-def _sparse_stages(dense: list[Stage], model: Any, x: Any, choice: _Choice) -> SparseModel:
-    names = {id(layer): name for name, layer in named_layers(model)}
-    waiting = iter([names[id(layer)] for layer in flat_layers(model) if isinstance(layer, Linear | Conv2d)])
-    images: Any = None if x is None else as_tensor(x).data
+def _sparse_stages(
+    dense: Iterable[Stage], names: Iterator[str], x: Any, choice: _Choice, decisions: list[Decision]
+) -> list[Stage]:
+    """The stages with those products sparse that pay when x comes in; each decision is noted."""
     stages: list[Stage] = []
-    chosen: Stage
-    decisions = []
     for stage in dense:
         if isinstance(stage, Dense | Convolution):
-            chosen, decision = choice(next(waiting), stage, images)
+            stage, decision = choice(next(names), stage, x)
             decisions.append(decision)
-        else:
-            chosen = stage
-        stages.append(chosen)
-        images = chosen(images) if choice.measure else None
-    return SparseModel(stages, decisions)
+        elif isinstance(stage, Residual):
+            main = tuple(_sparse_stages(stage.main, names, x, choice, decisions))
+            shortcut = tuple(_sparse_stages(stage.shortcut, names, x, choice, decisions))
+            stage = replace(stage, main=main, shortcut=shortcut)
+        stages.append(stage)
+        if choice.measure:
+            x = stage(x)
+    return stages
+
+
+def _names_of_products(model: Any) -> Iterator[str]:
+    """The names of the linear and convolution layers in the order in which `lower` gives their stages."""
+    names = {id(layer): name for name, layer in named_layers(model)}
+    for layer in flat_layers(model):
+        parts = layer.modules() if isinstance(layer, Module) else [layer]
+        yield from (names[id(part)] for part in parts if isinstance(part, Linear | Conv2d))
 
 
 def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
     """A copy of the model with sparse layers inside, frozen and in eval mode."""
-    result = copy.deepcopy(model).eval().requires_grad_(False)
-    seen = _inputs_of_layers(result, x) if choice.measure else {}
+    dense = copy.deepcopy(model).eval().requires_grad_(False)
+    seen = _inputs_of_layers(dense, x) if choice.measure else {}
     decisions, sparse = [], {}
-    for name, layer in prunable_layers(result).items():
+    for name, layer in prunable_layers(dense).items():
         try:
             (stage,) = lower(layer)
         except TypeError as error:  # a convolution in groups, for one
@@ -261,10 +286,43 @@ def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
         chosen, decision = choice(name, stage, seen.get(name))
         decisions.append(decision)
         if isinstance(chosen, SparseDense | SparseConvolution):
-            sparse[id(layer)] = SparseLayer(chosen)
-    result = replace_layers(result, sparse)
+            sparse[name] = SparseLayer(chosen)
+    result = copy.deepcopy(dense)
+    inside = dict(result.named_modules())
+    result = replace_layers(result, {id(inside[name]): layer for name, layer in sparse.items()})
+    if choice.measure and sparse:
+        whole = _whole_decision(dense, result, x, choice)
+        decisions = [*_undone_unless(whole.sparse, decisions), whole]
+        result = result if whole.sparse else dense
     vars(result)["decisions"] = decisions
     return result
+
+
+def _whole_decision(dense: Module, sparse: Module, x: Any, choice: _Choice) -> Decision:
+    """Whether the model gains: its dense layers may run together, in one call, which sparse ones don't."""
+    weights = [layer.weight.data for layer in prunable_layers(dense).values()]
+    sparsity = 1 - sum(map(np.count_nonzero, weights)) / sum(w.size for w in weights)
+    calls = {
+        name: partial(_use, model, as_tensor(x)) for name, model in (("dense", dense), ("sparse", sparse))
+    }
+    # Texts may part at a rounding, so results are not compared.
+    race = timing.race_many(calls, seconds=choice.seconds, compare=False).between("dense", "sparse")
+    faster = race.verdict == "faster"
+    why = "it is faster as a whole" if faster else "it is not faster as a whole"
+    return Decision("the model", sparsity, choice.block, race.ratio, faster, why)
+
+
+def _use(model: Any, x: Tensor) -> Any:
+    """Run the model as x says: one token for each sequence is the beginning of a text."""
+    if hasattr(model, "generate") and x.ndim == 2 and x.shape[1] == 1:
+        return model.generate(x, min(TOKENS, model.max_seq_len - 1), temperature=0)
+    with no_grad():
+        return model(x)
+
+
+def _undone_unless(faster: bool, decisions: list[Decision]) -> list[Decision]:
+    why = "sparse would be faster alone, but the model would not"
+    return [d if faster or not d.sparse else replace(d, sparse=False, why=why) for d in decisions]
 
 
 def _inputs_of_layers(model: Module, x: Any) -> dict[str, Array]:

@@ -83,11 +83,6 @@ def quantize(
     _check(model, weights, activations, calibration)
     static = activations == "static" or (activations is None and calibration is not None)
     if weights == "int4":
-        if activations is not None:
-            raise ValueError(
-                f'quantize: weights="int4" keeps activations in float32, so activations={activations!r} '
-                'has no meaning; leave it out, or take weights="int8"'
-            )
         return (
             quantize_int4(model, group_size) if is_chain(model) else _with_linears(model, weights, group_size)
         )
@@ -145,6 +140,16 @@ def _check(model: Any, weights: str, activations: str | None, calibration: Any) 
         raise ValueError("quantize: this model was prepared by prepare_qat; convert(model) makes it integers")
     if not isinstance(model, Module):
         raise TypeError(f"quantize: model must be a Module, got {type(model).__name__}")
+    if getattr(model, "_cache_enabled", False) or getattr(model, "_described", None):
+        raise ValueError(
+            "quantize: a copy of this model would go on using its float32 layers, since it is generating or "
+            "has a KV cache switched on; call caching.disable_kv_cache(model) first"
+        )
+    if weights == "int4" and activations is not None:
+        raise ValueError(
+            f'quantize: weights="int4" keeps activations in float32, so activations={activations!r} '
+            'has no meaning; leave it out, or take weights="int8"'
+        )
     if activations == "static" and calibration is None:
         raise ValueError(
             'quantize: activations="static" needs calibration data, such as train_images[:256]; '

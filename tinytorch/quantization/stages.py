@@ -138,7 +138,8 @@ class GlobalAverageInt8:
         axes = (2, 3) if self.input_layout == "NCHW" else (1, 2)
         count = x.shape[axes[0]] * x.shape[axes[1]]
         sums = x.sum(axis=axes, dtype=np.int32) - np.int32(count * self.input.zero_point)
-        return self.output.quantize(sums * np.float32(self.input.scale / count))[:, :, None, None]
+        means = sums.astype(np.float32) * np.float32(self.input.scale / count)
+        return self.output.quantize(means)[:, :, None, None]
 
 
 @dataclass(frozen=True)

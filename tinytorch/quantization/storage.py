@@ -28,7 +28,9 @@ KINDS: dict[str, type] = {
 } | {"Scale": Scale}
 
 
-def save_quantized(model: Any, path: str | os.PathLike) -> None:
+def save_quantized(
+    model: Any, path: str | os.PathLike, described_by: str | os.PathLike | None = None
+) -> None:
     """Write a quantized model; `load_quantized` gives one with the same predictions.
 
     Parameters
@@ -36,6 +38,9 @@ def save_quantized(model: Any, path: str | os.PathLike) -> None:
     model : InferenceModel or Module
         From `quantize`.
     path : path
+    described_by : path, optional
+        The file of the float32 model, written by `models.save_model`: what it says of the architecture and
+        the tokenizer goes along, so that `models.load_model` needs nothing else.
 
     Raises
     ------
@@ -43,9 +48,11 @@ def save_quantized(model: Any, path: str | os.PathLike) -> None:
         The model is not quantized, or holds a layer that is known by its code alone.
     """
     arrays: dict[str, Array] = {}
+    metadata = {} if described_by is None else read_checkpoint(described_by)[0]
+    about: dict[str, Any] = {key: metadata[key] for key in ("model", "tokenizer") if key in metadata}
     if isinstance(model, InferenceModel):
         described = [_describe(stage, str(i), arrays) for i, stage in enumerate(model.stages)]
-        write_checkpoint(path, {"quantized": "stages", "stages": described}, arrays)
+        write_checkpoint(path, {**about, "quantized": "stages", "stages": described}, arrays)
         return
     found = dict(_quantized_layers(model)) if isinstance(model, Module) else {}
     if not found:
@@ -61,7 +68,8 @@ def save_quantized(model: Any, path: str | os.PathLike) -> None:
         for name, layer in found.items()
     }
     rest = {f"float:{name}": array for name, array in model.state_dict().items()}
-    write_checkpoint(path, {"quantized": type(model).__name__, "layers": layers}, {**arrays, **rest})
+    about |= {"quantized": type(model).__name__, "layers": layers}
+    write_checkpoint(path, about, {**arrays, **rest})
 
 
 def load_quantized(path: str | os.PathLike, into: Module | None = None) -> Any:

@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="%%ckernel", add_help=False, exit_on_error=False)
+    parser = _Parser(prog="%%ckernel", add_help=False)
     parser.add_argument("operation", nargs="?", help=", ".join(OPERATIONS))
     parser.add_argument("--name", default="mine", help="what the kernel is called afterwards (mine)")
     parser.add_argument("--flags", default="", help="more flags for the compiler, in quotes")
@@ -29,12 +29,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _words(line: str) -> list[str]:
+    """The words of a line. Flags begin with a dash, and as words of their own would pass for options."""
+    words = shlex.split(line)
+    while "--flags" in words[:-1]:
+        place = words.index("--flags")
+        words[place : place + 2] = [f"--flags={words[place + 1]}"]
+    return words
+
+
 def run_cell(line: str, cell: str | None, names: dict[str, Any]) -> None:
     """Compile, check, explain and race a cell; the kernel is left in `names`.
 
     Where there is no compiler the name is bound to None, which for ``kernels.use`` means the built-in kernel.
     """
-    options = _parser().parse_args(shlex.split(line))
+    options = _parser().parse_args(_words(line))
     if options.help or cell is None or options.operation is None:
         print(_help(options.operation))
         return

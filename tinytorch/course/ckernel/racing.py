@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 YOURS, OURS = "yours", "TinyTorch"
 STARTUP_SECONDS, PER_SECOND = 30, 20  # how much longer than its rounds a race may take
 MOST_REPORT = 1 << 24
+NEEDED_MEMORY = 4 << 30  # address space of Python, NumPy and their threads
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ class StudentRace:
 
     def figure(self) -> Figure:
         """The contenders as dots on the roofline."""
-        return viz.roofline(self.rooflines(), title=f"{self.operation}: {named_sizes(self.sizes)}")
+        title = f"{self.operation}: {named_sizes(self.sizes)}"
+        if "int8" in self.operation:
+            title += "\n(the ceiling is that of float32)"
+        return viz.roofline(self.rooflines(), title=title)
 
     def __str__(self) -> str:
         width = max(map(len, self.races.seconds))
@@ -88,7 +92,8 @@ class StudentRace:
         word = {"faster": "faster than", "slower": "slower than"}.get(
             self.race.verdict, "not told apart from"
         )
-        lines.append(f"  yours is {word} TinyTorch's: {ratio} its speed, n = {ratio.n} rounds")
+        noise = f"identical code differs by up to {self.races.noise:.2f}× here and now"
+        lines.append(f"  yours is {word} TinyTorch's: {ratio} its speed, n = {ratio.n} rounds; {noise}")
         return "\n".join(lines)
 
 
@@ -110,7 +115,7 @@ def race(kernel: StudentKernel, *, seconds: float, threads: int, sizes: dict[str
     output = operation.arguments(*operands)[operation.output]
     request = {
         "library": str(kernel.library), "operation": operation.name, "sizes": sizes, "seconds": seconds,
-        "threads": threads,
+        "threads": threads, "memory": kernel.limits.memory + NEEDED_MEMORY,
     }  # fmt: skip
     most = seconds * PER_SECOND + STARTUP_SECONDS
     with tempfile.TemporaryDirectory(prefix="ckernel-") as folder:

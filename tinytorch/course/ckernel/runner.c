@@ -19,8 +19,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <ucontext.h>
 #include <unistd.h>
+
+#if defined(__linux__)
+#include <ucontext.h>
+#endif
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SANITIZED 1
@@ -37,8 +40,8 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-enum { PLACED = 1, RESULT, FAULT, OUTSIDE, MISSING };       /* kinds of records */
-enum { GUARD = 1 << 20, CANARY = 0xA5, STACK = 1 << 16 };   /* GUARD: also for indices that are far out */
+enum { PLACED = 1, RESULT, FAULT, OUTSIDE, MISSING };     /* kinds of records */
+enum { GUARD = 1 << 20, CANARY = 0xA5, STACK = 1 << 16 }; /* GUARD: also for indices that are far out */
 
 typedef struct {
     int64_t kind, call, end, values[4], payload_bytes;
@@ -52,8 +55,7 @@ typedef struct {
 static int results;
 static record now; /* what runs, for the signal handler */
 
-static void put(const void *data, size_t bytes)
-{
+static void put(const void *data, size_t bytes) {
     for (const char *p = data; bytes;) {
         ssize_t n = write(results, p, bytes);
         if (n < 0 && errno == EINTR) continue;
@@ -63,8 +65,7 @@ static void put(const void *data, size_t bytes)
     }
 }
 
-static void report(int64_t kind, const void *payload, size_t bytes)
-{
+static void report(int64_t kind, const void *payload, size_t bytes) {
     record r = now;
     r.kind = kind;
     r.payload_bytes = (int64_t)bytes;
@@ -73,8 +74,7 @@ static void report(int64_t kind, const void *payload, size_t bytes)
 }
 
 /* 1 for a write, 0 for a read, -1 where the system does not say. */
-static int was_write(const void *context)
-{
+static int was_write(const void *context) {
 #if defined(__linux__) && defined(__x86_64__)
     return (int)(((const ucontext_t *)context)->uc_mcontext.gregs[REG_ERR] >> 1 & 1);
 #else
@@ -83,8 +83,7 @@ static int was_write(const void *context)
 #endif
 }
 
-static void on_fault(int signal, siginfo_t *info, void *context)
-{
+static void on_fault(int signal, siginfo_t *info, void *context) {
     now.values[0] = signal;
     now.values[1] = info->si_code;
     now.values[2] = (int64_t)(intptr_t)info->si_addr;
@@ -93,8 +92,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
     _exit(3);
 }
 
-static void catch_faults(void)
-{
+static void catch_faults(void) {
     static char stack[STACK]; /* its own: the usual one may have overflowed */
     stack_t alternative = {.ss_sp = stack, .ss_size = sizeof stack};
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
@@ -103,24 +101,22 @@ static void catch_faults(void)
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigaction(faults[i], &action, NULL);
 }
 
-static void limit(int resource, rlim_t most)
-{
+static void limit(int resource, rlim_t most) {
     struct rlimit r = {most, most};
     setrlimit(resource, &r);
 }
 
-static void set_limits(rlim_t seconds, rlim_t bytes)
-{
+static void set_limits(rlim_t seconds, rlim_t bytes) {
     limit(RLIMIT_CPU, seconds + 1);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 1 << 24);
     signal(SIGXFSZ, SIG_IGN); /* what is printed beyond that is lost */
-    if (!SANITIZED) limit(RLIMIT_AS, bytes); /* the sanitizer reserves terabytes, and has a limit of its own */
+    if (!SANITIZED)
+        limit(RLIMIT_AS, bytes); /* the sanitizer reserves terabytes, and has a limit of its own */
 }
 
 /* Room for `bytes`: ends at a guard page (end 0), or begins behind one (end 1). */
-static int place(buffer *b, size_t bytes, int end)
-{
+static int place(buffer *b, size_t bytes, int end) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     *b = (buffer){.bytes = bytes, .page_bytes = (bytes + page - 1) / page * page};
     if (SANITIZED) {
@@ -137,8 +133,7 @@ static int place(buffer *b, size_t bytes, int end)
     return 0;
 }
 
-static void release(buffer *b)
-{
+static void release(buffer *b) {
     if (SANITIZED)
         free(b->map);
     else
@@ -146,8 +141,7 @@ static void release(buffer *b)
 }
 
 /* Whether what shares the pages with the array is as it was; says where it is not. */
-static int untouched(const buffer *b)
-{
+static int untouched(const buffer *b) {
     for (size_t i = 0; i < b->page_bytes && b->pages; i++) {
         const char *p = b->pages + i;
         if ((p < b->data || p >= b->data + b->bytes) && *(const unsigned char *)p != CANARY) {
@@ -158,16 +152,14 @@ static int untouched(const buffer *b)
     return 1;
 }
 
-static const char *take(const char **p, size_t bytes)
-{
+static const char *take(const char **p, size_t bytes) {
     const char *start = *p;
     *p += bytes;
     return start;
 }
 
 /* One call with its arrays at one end; false when nothing more can be called. */
-static int run(void *function, const char **input, int end)
-{
+static int run(void *function, const char **input, int end) {
     buffer buffers[BUFFERS];
     void *pointers[BUFFERS];
     int64_t bytes[BUFFERS], addresses[BUFFERS + 1];
@@ -192,8 +184,7 @@ static int run(void *function, const char **input, int end)
     return fine;
 }
 
-static const char *whole_file(const char *name)
-{
+static const char *whole_file(const char *name) {
     struct stat info;
     int file = open(name, O_RDONLY);
     if (file < 0 || fstat(file, &info)) return NULL;
@@ -202,8 +193,7 @@ static const char *whole_file(const char *name)
     return data == MAP_FAILED ? NULL : data;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     if (argc != 6) return 2;
     results = atoi(argv[3]);
     const char *input = whole_file(argv[2]);

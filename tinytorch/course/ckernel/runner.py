@@ -79,7 +79,7 @@ def run_calls(
         )
         log = "".join(path.read_text(errors="replace") for path in folder.glob("asan.*"))
     outputs, trouble = _read(operation, calls, ended, log)
-    return Run(outputs, trouble, ended.printed)
+    return Run(outputs, trouble, ended.printed.replace("AddressSanitizer:DEADLYSIGNAL\n", ""))
 
 
 def _environment(limits: Limits, symbolizer: str) -> dict[str, str]:

@@ -44,8 +44,8 @@ class Loop:
     text : str
         That line.
     vectorized : bool
-    vector_bytes : int
-        The widest vectors it works with; 0 when not vectorised.
+    at_once : str
+        How wide its vectors are: "32 bytes" in GCC's words, "8 elements" in Clang's; "" when not vectorised.
     in_order : bool
         Whether a float sum is still added one element after the other.
     reason : str
@@ -57,7 +57,7 @@ class Loop:
     line: int
     text: str
     vectorized: bool
-    vector_bytes: int
+    at_once: str
     in_order: bool
     reason: str
     said: str
@@ -68,11 +68,11 @@ class Loop:
     def _sentence(self) -> str:
         if self.vectorized and self.in_order:
             return (
-                f"vectorised, {self.vector_bytes} bytes at once, but the sum is still added in order, one "
+                f"vectorised, {self.at_once} at once, but the sum is still added in order, one "
                 "float after the other, which gains little: -ffast-math, or several sums in your code, help"
             )
         if self.vectorized:
-            return f"vectorised: {self.vector_bytes} bytes at once"
+            return f"vectorised: {self.at_once} at once"
         return f"not vectorised: {self.reason}" if self.reason else f'not vectorised ("{self.said}")'
 
 
@@ -98,14 +98,16 @@ def loops(remarks: str, source: str) -> list[Loop]:
 
 
 def _loop(line: int, text: str, words: list[str]) -> Loop:
-    widths = [int(m[1] or 4 * int(m[2])) for m in map(VECTORIZED.search, words) if m]
-    if widths:
-        return Loop(line, text, True, max(widths), any(IN_ORDER in word for word in words), "", "")
+    found = [m for m in map(VECTORIZED.search, words) if m]
+    if found:
+        widest = max(found, key=lambda m: int(m[1] or m[2]))
+        at_once = f"{widest[1]} bytes" if widest[1] else f"{widest[2]} elements"
+        return Loop(line, text, True, at_once, any(IN_ORDER in word for word in words), "", "")
     for pattern, reason in REASONS:
         for word in words:
             if re.search(pattern, word):
-                return Loop(line, text, False, 0, False, reason, word)
-    return Loop(line, text, False, 0, False, "", words[0])
+                return Loop(line, text, False, "", False, reason, word)
+    return Loop(line, text, False, "", False, "", words[0])
 
 
 def _innermost(source: str) -> list[tuple[int, int]]:

@@ -6,8 +6,10 @@ last result. The process that started it compares that result, and ends this one
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import sys
 from typing import Any
 
@@ -21,6 +23,9 @@ def main(descriptor: str, request: str) -> None:
     """Race what the request (JSON) describes."""
     told = json.loads(request)
     operation = OPERATIONS[told["operation"]]
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (told["memory"], told["memory"]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     kernels.set_num_threads(told["threads"])
     operands = operation.race_operands(**told["sizes"])
     function = loading.load(told["library"], operation)

@@ -13,7 +13,7 @@ from tinytorch.experiments.gallery.case import CASES, Calls, Case, Finding, find
 from tinytorch.experiments.records import Section, Source, Table
 from tinytorch.quantities import Measured
 
-__all__ = ["CASES", "Case", "Finding", "describe", "measure", "names", "run"]
+__all__ = ["CASES", "Case", "Finding", "describe", "find", "measure", "names", "run"]
 
 CLAIMS = len(CASES)
 SECONDS = {"quick": 8, "normal": 20, "thorough": 60}
