@@ -51,7 +51,8 @@ def check_attention(attention: Subject, *, rng: np.random.Generator) -> None:
 def _attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, **options: Any) -> np.ndarray:
     """TinyTorch's, for queries that are the last of the positions."""
     steps, positions = q.shape[2], k.shape[2]
-    return kernels.attention(q, k, v, mask=np.tri(steps, positions, positions - steps, dtype=bool), **options)
+    mask = np.tri(steps, positions, positions - steps, dtype=bool)
+    return np.asarray(kernels.attention(q, k, v, mask=mask, **options))
 
 
 def _check_attention(got: Any, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> None:
@@ -155,7 +156,7 @@ def check_cached_attention(cached_attention: Subject, KVCache: Subject, *, rng: 
             here = slice(start, start + steps)
             for layer, (q, k, v) in enumerate(texts):
                 got = cached_attention(q[:, :, here], k[:, :, here], v[:, :, here], cache, layer)
-                wanted = kernels.attention(q, k, v, causal=True)[:, :, here]
+                wanted = _attention(q, k, v)[:, :, here]
                 hint = "append k and v to this layer, then let q attend to all that append returns"
                 name = f"layer {layer}, positions {start} to {start + steps - 1}: the result"
                 close(name, got, wanted, hint, rtol=1e-4)
@@ -202,7 +203,7 @@ class _TinyModel:
 
     def uncached(self, tokens: np.ndarray) -> np.ndarray:
         """What every position should give."""
-        logits = self.forward(tokens, 0, lambda layer, q, k, v: kernels.attention(q, k, v, causal=True))
+        logits = self.forward(tokens, 0, lambda layer, q, k, v: _attention(q, k, v))
         self.calls.clear()
         return logits
 
