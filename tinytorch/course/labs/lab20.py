@@ -166,7 +166,8 @@ def check_interval(median_interval: Subject, *, rng: np.random.Generator) -> Non
             isinstance(found, (tuple, list)) and len(found) == 2,
             f"median_interval should give (low, high), and gives {_kind(found)}",
         )
-        _check_interval("the interval", *found, samples, confidence)
+        low, high = found
+        _check_interval("the interval", low, high, samples, confidence)
 
 
 # --- a verdict ---------------------------------------------------------------------------------------------
@@ -249,7 +250,7 @@ def check_break_even(break_even: Subject, *, rng: np.random.Generator) -> None:
     sizes = [16, 64, 256, 1024, 4096]
     for refine in (1, 3):
         crossing = float(rng.uniform(100, 3000))
-        asked, verdict_at = _recorder(lambda size, c=crossing: "faster" if size > c else "slower")
+        asked, verdict_at = _recorder(_verdicts(crossing, crossing))
         below, above = _pair(break_even(verdict_at, sizes, refine))
         _check_asked(asked, sizes, refine)
         told = f"it pays above {crossing:.0f}; after {refine} refinements the answer is ({below}, {above})"
@@ -257,14 +258,19 @@ def check_break_even(break_even: Subject, *, rng: np.random.Generator) -> None:
         expect(below is not None and above is not None and below <= crossing < above, told, hint)
         expect(above / below <= 4 ** (1 / 2**refine) * 1.05, f"{told}, which is too wide", hint)
 
-    asked, verdict_at = _recorder(
-        lambda size: "slower" if size < 9 else "undecided" if size < 12 else "faster"
-    )
+    asked, verdict_at = _recorder(_verdicts(8, 12))
     found = _pair(break_even(verdict_at, [8, 16], 9))
     _check_asked(asked, [8, 16], 9)
     hint = "when the middle has been raced already, there is nothing left to refine"
     told = "for slower up to 8, undecided up to 11 and faster from 12 on"
     expect(found == (8, 16), f"{told} the sizes 8 and 16 should give (8, 16), and give {found}", hint)
+
+
+def _verdicts(slower_to: float, faster_from: float) -> Callable[[Any], str]:
+    def verdict(size: Any) -> str:
+        return "slower" if size <= slower_to else "undecided" if size < faster_from else "faster"
+
+    return verdict
 
 
 def _recorder(verdict: Callable[[Any], str]) -> tuple[list, Callable[[Any], str]]:
@@ -346,7 +352,8 @@ def check_rank(rank: Subject) -> None:
     hint = "who overlaps with the first of a place shares it; the next place counts all who are before"
     expect(pairs == wanted, f"the places should be {wanted}, and are {pairs}", hint)
     same("the places of nobody", len(rank([], 0.9)), 0, "no entries, no places")
-    for field, value in (("cpu", "B"), ("threads", 4)):
+    differing: dict[str, Any] = {"cpu": "B", "threads": 4}
+    for field, value in differing.items():
         other = [_entry("one", 1.0, 0.9, 1.1), _entry("other", 2.0, 1.9, 2.1, **{field: value})]
         hint = f"entries with another {field!r} show the machine, not the code: refuse to rank them together"
         expect_error("ValueError", rank, other, 0.9, hint=hint)
