@@ -41,7 +41,8 @@ def hand_in(student: str, name: str, notebook: Path) -> None:
 
 
 def main(numbers: list[int]) -> None:
-    os.environ |= {"TINYTORCH_QUICK": "1", "PYTHONPATH": str(ROOT)}
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls alembic
+    os.environ |= {"TINYTORCH_QUICK": "1", "PYTHONPATH": str(ROOT), "PATH": programs}
     shutil.rmtree(COURSE, ignore_errors=True)
     COURSE.mkdir(parents=True)
     (COURSE / "nbgrader_config.py").write_text(

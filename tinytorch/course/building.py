@@ -1,11 +1,12 @@
 """Notebooks from their sources: what students get, and what instructors get.
 
-The source is a Python file in jupytext's percent format. Three keys in a cell's header say what it is for:
+The source is a Python file in jupytext's percent format. Keys in a cell's header say what it is for:
 
     # %% build="observer"       a student writes the part between ### BEGIN SOLUTION and ### END SOLUTION
     # %% predict="int8"         likewise, for a guess
     # %% check="observer"       calls lab.check("observer", …); points come from the lab's check
     # %% [markdown] answer="gap" points=1    a sentence that a person reads and grades
+    # %% ckernel="matmul --name mine"        C, each line of it a comment; becomes a %%ckernel cell
 
 They become nbgrader's metadata (schema 3). The instructor's version is the source as it is. The student's
 version is what `nbgrader generate_assignment` makes of that: solutions become `raise NotImplementedError()`,
@@ -54,6 +55,8 @@ def instructor_version(source: Path) -> dict[str, Any]:
     parsed = jupytext.read(source)
     cells: list[Cell] = []
     for cell in parsed["cells"]:
+        if "ckernel" in cell["metadata"]:
+            cell["source"] = _c_cell(source, cell)
         metadata = _nbgrader(source, cell, number)
         _cut(source, cell["source"], SOLUTION, ())  # raises for unmatched markers
         cells.append(_cell(cell["cell_type"], cell["source"], metadata))
@@ -134,6 +137,14 @@ def _jupytext() -> Any:
     except ImportError:
         raise ValueError("building notebooks needs jupytext: pip install 'tinytorch[course]'") from None
     return jupytext
+
+
+def _c_cell(source: Path, cell: Any) -> str:
+    """A cell of C: in the source, which is Python, its lines are comments."""
+    lines = cell["source"].split("\n")
+    if not all(line.startswith("# ") or line == "#" for line in lines):
+        raise ValueError(f"{source.name}: every line of a ckernel cell must begin with '# '")
+    return "\n".join([f"%%ckernel {cell['metadata']['ckernel']}", *(line[2:] for line in lines)])
 
 
 def _cell(kind: str, source: str, metadata: dict[str, Any]) -> Cell:

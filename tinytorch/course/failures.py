@@ -57,6 +57,10 @@ class StudentError(CheckFailed):
         self.kinds = tuple(kinds)
 
 
+class Died(Exception):
+    """The process that ran a student's code is gone, so nothing can be said about that code; says why."""
+
+
 _CURES = {
     "NameError": "a build cell uses NumPy (np) and what earlier build cells made; import what else it needs",
     "TypeError": "compare the arguments with the stub's signature",

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinytorch.course.failures import Borrowed, CheckFailed, NotBuilt, StudentError
+from tinytorch.course.failures import Borrowed, CheckFailed, Died, NotBuilt, StudentError
 from tinytorch.course.subject import Subject, refuse_changes
 from tinytorch.grading import wire
 
+NO_ANSWER = "it sent what is no answer"
 BORROWED = "a build cell may not import tinytorch"  # the start of the worker's own words
 
 
@@ -40,10 +41,6 @@ class Limits:
     cpu_seconds: int = 60
     memory: int = 4 * 2**30
     file_bytes: int = 16 * 2**20
-
-
-class Died(Exception):
-    """The process that ran the submission is gone, so nothing can be said about it; says why."""
 
 
 class Worker:
@@ -111,8 +108,11 @@ class Worker:
             If the process ended or took too long.
         """
         self.allow(self.limits.seconds)
-        errors = self._order(do="run", cells=self.cells)
-        self.errors = [None if error is None else failure("the cell", error) for error in errors]
+        match self._order(do="run", cells=self.cells):
+            case [*errors] if len(errors) == len(self.cells):
+                self.errors = [None if error is None else failure("the cell", error) for error in errors]
+            case _:
+                raise Died(NO_ANSWER)
 
     def allow(self, seconds: float) -> None:
         """From now on the worker has this much time."""
@@ -120,12 +120,17 @@ class Worker:
 
     def look_up(self, name: str) -> list[Any]:
         """The submission's object of this name, in a list that is empty if there is none."""
-        return self._order(do="look_up", name=name)
+        match self._order(do="look_up", name=name):
+            case ([] | [_]) as found:
+                return found
+        raise Died(NO_ANSWER)
 
     def call(self, name: str, target: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        reply = self._order(name, do="call", target=target, args=args, kwargs=kwargs)
-        refuse_changes(name, reply["changed"])
-        return _named(reply["result"], name)
+        match self._order(name, do="call", target=target, args=args, kwargs=kwargs):
+            case {"result": result, "changed": [*changed]}:
+                refuse_changes(name, changed)
+                return _named(result, name)
+        raise Died(NO_ANSWER)
 
     def get(self, name: str, target: Any, attribute: str) -> Any:
         return _named(self._order(name, do="get", target=target, attribute=attribute), f"{name}.{attribute}")
@@ -140,12 +145,12 @@ class Worker:
             match reply:
                 case {"value": value}:
                     return value
-                case {"error": {"kinds": [str(), *_], "message": str(), "line": str()} as error}:
+                case {"error": error}:
                     raise failure(about, error)
                 case {"function": int(number), "args": tuple(args), "kwargs": dict(kwargs)}:
                     self._call_back(number, args, kwargs)
                 case _:
-                    raise Died("it sent what is no answer")
+                    raise Died(NO_ANSWER)
 
     def _call_back(self, number: int, args: tuple, kwargs: dict[str, Any]) -> None:
         if not 0 <= number < len(self._functions):
@@ -224,13 +229,18 @@ _REASONS = {
 }
 
 
-def failure(about: str, error: dict[str, Any]) -> CheckFailed:
-    """The failure for an exception in the worker."""
-    if "NotImplementedError" in error["kinds"]:
+def failure(about: str, error: Any) -> CheckFailed:
+    """The failure for an exception in the worker, as the worker describes it."""
+    match error:
+        case {"kinds": [*kinds], "message": str(message), "line": str(line)} if kinds:
+            kinds = [str(kind) for kind in kinds]
+        case _:
+            raise Died(NO_ANSWER)
+    if "NotImplementedError" in kinds:
         return NotBuilt(about)
-    if error["message"].startswith(BORROWED):
+    if message.startswith(BORROWED):
         return Borrowed(about, "tinytorch")
-    return StudentError(about, error["kinds"], error["message"], error["line"])
+    return StudentError(about, kinds, message, line)
 
 
 def _named(value: Any, name: str) -> Any:
