@@ -579,9 +579,7 @@ for name, product in (("NumPy", in_numpy), ("C", mine)):
         continue
     answers = forms["single weights"](batch_64).argmax(axis=1)
     agree = (running_on(product)().argmax(axis=1) == answers).mean()
-    result = race(
-        lambda: forms["single weights"](batch_64), running_on(product), repeats={"a": 1, "b": 1}, rounds=6
-    )
+    result = race(lambda: forms["single weights"](batch_64), running_on(product), seconds=lab.seconds)
     print(f"on your {name}: {agree:.0%} of the answers agree, at {result.ratio} of the speed (measured)")
 
 # %% [markdown]
