@@ -1,6 +1,7 @@
 """The milestones: the quick ones are run, and all keep the form that the command relies on."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -44,6 +45,47 @@ class TestPhotographs:
         outcome = deep_cnn.run(folder=str(tmp_path), verify=False)
         assert 0 <= outcome.accuracy <= 100 and set(outcome.pictures) == {"curve", "filters", "answers"}
         assert outcome.findings == ["40 held-out photographs, 2 epochs over 64 others."]
+
+
+def test_olympics_rank_all_entries_and_name_their_gains(monkeypatch):
+    olympics = milestones.load(2018)
+    for name, value in {
+        "EPOCHS": 2,
+        "FINE_TUNING": 1,
+        "VARIANTS": 1,
+        "WIDTH": 32,
+        "EPOCHS_OF_TEXT": 1,
+    }.items():
+        monkeypatch.setattr(olympics, name, value)
+    monkeypatch.setattr(olympics, "RACE_SECONDS", 0.2)
+    monkeypatch.setattr(olympics, "TARGET", 10.0)
+    outcome = olympics.run()
+    assert outcome.accuracy > 50 and set(outcome.pictures) == {"curve", "reading", "writing"}
+    reading, writing = (finding.splitlines()[3:] for finding in outcome.findings)
+    assert len(reading) == 5 and len(writing) == 7
+    assert all("×" in row or row.startswith("as trained") for row in (*reading, *writing))
+
+
+class TestTransformer:
+    """The reversal is run; of the text, which takes a minute, a few steps."""
+
+    def test_looks_up_the_mirrored_place(self, tmp_path, monkeypatch):
+        transformer = milestones.load(2017)
+        text = transformer.load_text()[:3000]
+        monkeypatch.setattr(transformer, "load_text", lambda: text)
+        monkeypatch.setattr(transformer, "EPOCHS_OF_TEXT", 1)
+        outcome = milestones.run(2017, seed=0, folder=tmp_path)
+        assert outcome.accuracy == 100 and not outcome.reached
+        assert re.search(r"writes, \d+ % are words.*before training, \d+ %", outcome.findings[1])
+        looks = np.asarray(outcome.pictures["attention"].axes[0].images[0].get_array())
+        assert np.array_equal(looks.argmax(axis=1), np.arange(transformer.LETTERS)[::-1])
+        assert {path.name for path in outcome.written} == {"2017-0-curve.png", "2017-0-attention.png"}
+
+    def test_counts_words(self):
+        share = milestones.load(2017).share_of_words(
+            ["Alice went hmome to", "The king's kingg x"], "Went king's"
+        )
+        assert share == 50
 
 
 def test_one_layer_cannot_learn_xor(tmp_path):

@@ -90,7 +90,15 @@ def silu(x: Tensor) -> Tensor:
     """x·σ(x), also called swish (Hendrycks and Gimpel 2016; Ramachandran, Zoph and Le 2017)."""
     share = kernels.sigmoid(array_of("silu", x))
     y = as_float(x.data) * share
-    return record(y, rules.ElementwiseBackward, x, lambda x: share * (1 + x * (1 - share)), x)
+
+    def derivative(x: np.ndarray) -> np.ndarray:
+        slope = 1 - share  # share * (1 + x * (1 - share)), in one array
+        slope *= x
+        slope += 1
+        slope *= share
+        return slope
+
+    return record(y, rules.ElementwiseBackward, x, derivative, x)
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:

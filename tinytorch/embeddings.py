@@ -239,7 +239,12 @@ class RotaryEmbedding(Module):
         self.head_dim, self.max_seq_len, self.base = head_dim, max_seq_len, base
         self.interleaved = interleaved
         angle = np.arange(max_seq_len)[:, None] * base ** (-np.arange(0, head_dim, 2) / head_dim)
-        self._cos, self._sin = np.cos(angle), np.sin(angle)
+        # For each column the cosine, and the sine with the sign that it has in that column.
+        self._cos, self._sin = np.empty((2, max_seq_len, head_dim))
+        first, second = _pairs(interleaved, head_dim)
+        self._cos[first] = self._cos[second] = np.cos(angle)
+        self._sin[second] = np.sin(angle)
+        self._sin[first] = -self._sin[second]
 
     def forward(self, x: Tensor, offset: Any = 0) -> Tensor:
         """Turn queries or keys x (..., T, head_dim).
@@ -273,7 +278,7 @@ class RotaryEmbedding(Module):
         return _turn(x, *self._angles(x, offset), self.interleaved)
 
     def _angles(self, x: np.ndarray, offset: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines and sines for the pairs of columns of x (..., T, D), which broadcast to (..., T, D / 2)."""
+        """Cosines and sines for x (..., T, D), which broadcast to it."""
         offsets = whole_numbers(offset, "RotaryEmbedding: offset")
         if offsets.ndim and (offsets.ndim > 1 or x.ndim < 3 or offsets.shape[0] != x.shape[0]):
             raise ValueError(
@@ -297,15 +302,21 @@ class RotaryEmbedding(Module):
 
 
 def _turn(x: np.ndarray, cos: np.ndarray, sin: np.ndarray, interleaved: bool) -> np.ndarray:
-    """Turn the pairs of columns of x (..., T, D) by angles whose cosines and sines are (..., T, D / 2)."""
-    half = x.shape[-1] // 2
-    first, second = (
-        (np.s_[..., 0::2], np.s_[..., 1::2]) if interleaved else (np.s_[..., :half], np.s_[..., half:])
-    )
-    turned = np.empty(x.shape, cos.dtype)
-    turned[first] = x[first] * cos - x[second] * sin
-    turned[second] = x[second] * cos + x[first] * sin
+    """Turn the pairs of columns of x (..., T, D): x cos + (each column's partner) sin."""
+    partner = np.empty(x.shape, cos.dtype)
+    first, second = _pairs(interleaved, x.shape[-1])
+    partner[first], partner[second] = x[second], x[first]
+    partner *= sin
+    turned = np.multiply(x, cos, dtype=cos.dtype)
+    turned += partner
     return turned
+
+
+def _pairs(interleaved: bool, width: int) -> tuple[Any, Any]:
+    """Indices of the columns that come first and second in their pairs."""
+    if interleaved:
+        return np.s_[..., 0::2], np.s_[..., 1::2]
+    return np.s_[..., : width // 2], np.s_[..., width // 2 :]
 
 
 def _rows(operation: str, offset: Any, steps: int, length: int) -> slice:

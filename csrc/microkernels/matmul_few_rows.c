@@ -10,7 +10,7 @@ enum {
     ROWS = 2,        /* rows of a: DEPTH elements of each stay in registers, beside a line of c for each */
     IN_L1 = 6144,    /* floats of c and of b that are at hand together, with room for what comes next */
     COLUMNS = 1024,  /* at a time, at most */
-    LONG = 512,          /* a stretch of b that the CPU fetches ahead by itself; the ends of shorter ones make it pause */
+    LONG = 512,      /* a stretch of b that the CPU fetches ahead by itself; at the ends of shorter ones it pauses */
     MOST_ROWS = 16,  /* with more, the stretches of b would be short */
     LINE = 16 / VF_N /* vectors in a cache line */
 };

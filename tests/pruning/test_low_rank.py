@@ -6,7 +6,8 @@ import pytest
 from tests.pruning.models import RNG, cnn, gpt, mlp
 from tinytorch import Tensor
 from tinytorch.layers import Linear, Sequential
-from tinytorch.pruning import factorize, low_rank, low_rank_approximate, stored_bytes
+from tinytorch.pruning import factorize, low_rank, low_rank_approximate
+from tinytorch.replacing import stored_bytes
 
 
 def test_low_rank():

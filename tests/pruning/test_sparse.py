@@ -14,9 +14,9 @@ from tinytorch.pruning import (
     prunable_layers,
     prune,
     sparsify,
-    stored_bytes,
 )
 from tinytorch.quantization import quantize
+from tinytorch.replacing import stored_bytes
 from tinytorch.spatial import Conv2d
 
 MODELS = [(mlp, (40,)), (cnn, (2, 6, 6)), (normalised_cnn, (4, 6, 6)), (resnet, (2, 8, 8))]

@@ -13,8 +13,9 @@ from tinytorch.layers import Dropout, Flatten, Linear, Sequential
 from tinytorch.losses import CrossEntropyLoss
 from tinytorch.optimizers import Adam
 from tinytorch.pooling import GlobalAvgPool2d
-from tinytorch.pruning import remove_units, stored_bytes, zero_units
+from tinytorch.pruning import remove_units, zero_units
 from tinytorch.pruning.structured import links
+from tinytorch.replacing import stored_bytes
 from tinytorch.spatial import AvgPool2d, BatchNorm1d, BatchNorm2d, Conv2d
 
 MODELS = {

@@ -7,7 +7,8 @@ from tinytorch import Tensor, caching, kernels
 from tinytorch.layers import Linear
 from tinytorch.models import Llama, char_gpt
 from tinytorch.module import Module
-from tinytorch.quantization import QuantizedLinear, model_bytes, quantize
+from tinytorch.quantization import QuantizedLinear, quantize
+from tinytorch.replacing import stored_bytes
 
 WAYS = {
     "dynamic": {},
@@ -86,9 +87,9 @@ def test_bytes():
     linears = sum(p.data.nbytes for name, p in model.named_parameters() if name.endswith("weight"))
     tables = model.token_embedding.weight.data.nbytes + model.position_embedding.weight.data.nbytes
     parameters = sum(p.data.nbytes for p in model.parameters())
-    assert model_bytes(model) == parameters
+    assert stored_bytes(model) == parameters
     for way, share in (("dynamic", 0.30), ("int4", 0.17)):
-        small = model_bytes(quantized(model, way))
+        small = stored_bytes(quantized(model, way))
         assert small < parameters - (1 - share) * (linears - tables)
 
 

@@ -9,7 +9,8 @@ from tinytorch import Tensor, kernels
 from tinytorch.activations import GELU, ReLU, Sigmoid, Softmax
 from tinytorch.layers import Flatten, Linear, Sequential
 from tinytorch.models import ResNet, char_gpt
-from tinytorch.quantization import load_quantized, model_bytes, quantize, quantize_naive, save_quantized
+from tinytorch.quantization import load_quantized, quantize, quantize_naive, save_quantized
+from tinytorch.replacing import stored_bytes
 from tinytorch.spatial import AvgPool2d, Conv2d, MaxPool2d
 
 X = np.random.default_rng(0).random((6, 1, 12, 12), dtype=np.float32)
@@ -56,7 +57,7 @@ def test_a_gpt_comes_back_as_it_was(options, tmp_path):
     restored = load_quantized(tmp_path / "gpt.safetensors", into=char_gpt(40, 32, 2, 4, 48))
     np.testing.assert_array_equal(restored.infer(IDS), model.infer(IDS))
     assert (
-        os.path.getsize(tmp_path / "gpt.safetensors") < model_bytes(model) + 12_000
+        os.path.getsize(tmp_path / "gpt.safetensors") < stored_bytes(model) + 12_000
     )  # names, and the header
 
 

@@ -130,7 +130,8 @@ def _measure(dense: Any, pruned: Any, options: argparse.Namespace) -> dict[str, 
     from tinytorch import timing
     from tinytorch.acceleration import optimize
     from tinytorch.generation import GenerationMixin
-    from tinytorch.pruning import sparsify, stored_bytes
+    from tinytorch.pruning import sparsify
+    from tinytorch.replacing import stored_bytes
 
     if isinstance(dense, GenerationMixin):
         x = np.zeros((options.batch_size or 1, 1), np.int64)

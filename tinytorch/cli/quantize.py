@@ -71,7 +71,8 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Quantize, judge, time, write; returns the exit code."""
     from tinytorch.models.files import load_model
-    from tinytorch.quantization import model_bytes, save_quantized
+    from tinytorch.quantization import save_quantized
+    from tinytorch.replacing import stored_bytes
     from tinytorch.timing import race
     from tinytorch.transformers import LanguageModel
 
@@ -96,8 +97,8 @@ def run(options: argparse.Namespace) -> int:
         "model": type(model).__name__,
         "weights": options.weights,
         "measure": judge.measure,
-        "float32": {judge.measure: before, "bytes": model_bytes(model)},
-        options.weights: {judge.measure: after, "bytes": model_bytes(small)},
+        "float32": {judge.measure: before, "bytes": stored_bytes(model)},
+        options.weights: {judge.measure: after, "bytes": stored_bytes(small)},
         "time_ratio": {
             "value": found.ratio.value, "low": found.ratio.low, "high": found.ratio.high, "n": found.ratio.n,
         },

@@ -126,7 +126,7 @@ class Judge:
     def _missing(self, worker: Worker, name: str) -> CheckFailed:
         """Why a name is not there: its cell failed, or its stub still stands, or nothing defines it."""
         for names, error in zip(self.submission.defines, worker.errors, strict=True):
-            if error is not None and name in names:
+            if error is not None and name in names and not isinstance(error, NotBuilt):
                 return CheckFailed(f"there is no {name}: {error.problem}", error.hint)
         if any(isinstance(error, NotBuilt) for error in worker.errors):
             return NotBuilt(name)

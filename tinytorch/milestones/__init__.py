@@ -20,6 +20,8 @@ YEARS = {
     1986: "mlp",
     1998: "cnn",
     2012: "deep_cnn",
+    2017: "transformer",
+    2018: "olympics",
 }
 
 

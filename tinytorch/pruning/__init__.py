@@ -29,7 +29,6 @@ from .sparse import (
     SparseModel,
     decisions_table,
     sparsify,
-    stored_bytes,
 )
 from .structured import remove_units, zero_units
 from .studies import Sensitivity, Ticket, find_ticket, sensitivity
@@ -66,7 +65,6 @@ __all__ = [
     "remove_units",
     "sensitivity",
     "sparsify",
-    "stored_bytes",
     "structured_prune",
     "zero_units",
 ]

@@ -92,6 +92,11 @@ class SparseLayer(Module):
         """The same on an array, without a graph."""
         return self.stage(x)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes held: values, their places, bias."""
+        return self.stage.nbytes
+
     def extra_repr(self) -> str:
         return repr(self.stage.weight)
 
@@ -356,12 +361,3 @@ def _rows(decisions: Iterable[Decision]) -> Iterator[tuple[str, ...]]:
         ratio = "" if d.ratio is None else f"{d.ratio} (measured)"
         kind = "sparse" if d.sparse else "dense"
         yield d.layer, f"{100 * d.sparsity:.1f} %", f"{d.block}×1", ratio, f"{kind}: {d.why}"
-
-
-def stored_bytes(model: Any) -> int:
-    """The bytes that a model's weights, sparse or dense, and other arrays take in memory."""
-    if isinstance(model, InferenceModel):
-        return model.nbytes
-    arrays = [p.data for p in model.parameters()] + [buffer for _, buffer in model.named_buffers()]
-    sparse = [layer.stage for layer in model.modules() if isinstance(layer, SparseLayer)]
-    return sum(part.nbytes for part in (*arrays, *sparse))

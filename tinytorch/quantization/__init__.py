@@ -24,7 +24,7 @@ from .course import (
     quantize_int8,
     quantize_model,
 )
-from .layers import QuantizedLinear, model_bytes
+from .layers import QuantizedLinear
 from .observers import (
     HistogramObserver,
     MinMaxObserver,
@@ -80,7 +80,6 @@ __all__ = [
     "fake_quantize",
     "image_patches",
     "load_quantized",
-    "model_bytes",
     "prepare_qat",
     "quantize",
     "quantize_int4",

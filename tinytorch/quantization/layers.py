@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
-
 from tinytorch import kernels
 from tinytorch.acceleration import Dense, Stage, run_stages
 from tinytorch.layers import Linear
@@ -165,12 +163,3 @@ def replace_modules(model: Module, make: Callable[[Module], Module | None]) -> i
     others = {id(m): new for m in model.modules() if m is not model and (new := make(m)) is not None}
     replace_layers(model, others)
     return len(others)
-
-
-def model_bytes(model: Any) -> int:
-    """Bytes of every parameter, buffer and quantized weight that a model holds for inference."""
-    if not isinstance(model, Module):
-        return model.nbytes
-    quantized = sum(m.nbytes for m in model.modules() if isinstance(m, QuantizedLinear))
-    floats = sum(p.data.nbytes for _, p in model.named_parameters())
-    return quantized + floats + sum(np.asarray(buffer).nbytes for _, buffer in model.named_buffers())
