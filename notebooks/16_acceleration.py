@@ -409,10 +409,8 @@ races = race_many(rungs, repeats={"Python, loops": 1}, rounds=6, sample_seconds=
 work = 2 * size**3 / 1e9
 speeds = {name: races.rate(name, work, "GFLOP/s") for name in rungs}
 for name, speed in speeds.items():
-    gain = races.between("Python, loops", name).ratio.value
-    print(
-        f"{name:>13}: {races.time(name)}, {gain:8,.0f}× the loops, {speed.value / peak.value:8.3%} of the peak"
-    )
+    gain, share = races.between("Python, loops", name).ratio.value, speed.value / peak.value
+    print(f"{name:>13}: {races.time(name)}, {gain:8,.0f}× the loops, {share:8.3%} of the peak")
 print(f"(measured; for the best kernel you said {guess['times']:,g}×)")
 
 # %%
