@@ -641,8 +641,10 @@ for name, answer in forms.items():
 for place, name in rank(entries, least_accuracy=0):
     entry = next(entry for entry in entries if entry["name"] == name)
     gain = Measured(entry["gain"], "×", entry["low"], entry["high"], entry["n"])
-    print(f"place {place}: {name:4} {entry['accuracy']:.1%} of {len(truth)} right, {gain} as fast as the MLP, "
-          f"{1e3 * entry['seconds']:.3g} ms (measured)")  # fmt: skip
+    print(
+        f"place {place}: {name:4} {entry['accuracy']:.1%} of {len(truth)} right, {gain} as fast as the MLP, "
+        f"{1e3 * entry['seconds']:.3g} ms (measured)"
+    )
 print(f"n = {rounds} rounds each, on {entries[0]['machine']}")
 
 # %%
@@ -650,6 +652,7 @@ viz.pareto(
     {entry["name"]: (1 / entry["gain"], 100 * entry["accuracy"]) for entry in entries},
     title="Nobody beats those on the line in both",
     x_label="time for one image, where the MLP takes 1 (measured)",
+    x_scale="log",
     y_label="% right (measured)",
 )
 
