@@ -188,7 +188,7 @@ class Worker:
         with self._process.stdout as pipe:
             while True:
                 try:
-                    reply = wire.receive(pipe, self._lower)
+                    reply = wire.receive(pipe, self._lower)  # type: ignore[arg-type]
                 except (wire.WireError, OSError, ValueError) as error:
                     self._replies.put(wire.WireError(str(error)))
                     return
