@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..replacing import copy_model
 from .masks import Masks, check_sparsity, checked_layers, prune
 
 Array = np.ndarray
@@ -74,7 +74,7 @@ def sensitivity(
     shares = tuple(sorted(sparsities))
 
     def pruned_score(layer: str, sparsity: float) -> float:
-        pruned = copy.deepcopy(model)
+        pruned = copy_model("sensitivity", model)
         prune(pruned, {layer: sparsity}, block=block)
         return float(score(pruned))
 
