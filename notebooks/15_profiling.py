@@ -364,15 +364,19 @@ def work(layer, x, y):
 
 
 def profile(model, x):
-    """[(layer, times, operations, bytes), …], in the order of the layers."""
-    found = []
+    """[(layer, times, operations, bytes), …]. Layers take turns: if the machine slows down, it slows all."""
+    calls, counts = [], []
     with tt.no_grad():
         for layer in model:
-            y = layer(x)
-            times = samples(lambda layer=layer, x=x: layer(x), clock, rounds=rounds)
-            found.append((layer, times, *work(layer, x, y)))
+            y = layer(x)  # warms it up, too
+            calls.append(lambda layer=layer, x=x: layer(x))
+            counts.append(work(layer, x, y))
             x = y
-    return found
+        times = [[] for _ in calls]
+        for _ in range(rounds):
+            for call, taken in zip(calls, times):
+                taken += samples(call, clock, warmup=0, rounds=1)
+    return [(layer, taken, *count) for layer, taken, count in zip(model, times, counts)]
 
 
 guess = lab.prediction("slowest")
