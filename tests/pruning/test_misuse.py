@@ -136,6 +136,7 @@ MISUSE = {
         lambda: find_ticket(mlp(), None, 0.5, rounds=0),
         "rounds must be at least 1",
     ),
+    "a ticket in percent": (lambda: find_ticket(mlp(), None, 90), "find_ticket.*did you mean 0.9"),
     "no temperature": (lambda: KnowledgeDistillation(mlp(), mlp(), 0), "temperature 0 must be > 0"),
     "too much alpha": (lambda: KnowledgeDistillation(mlp(), mlp(), 3, 1.5), "alpha 1.5 from 0 to 1"),
     "its own teacher": (lambda: (lambda m: KnowledgeDistillation(m, m))(mlp()), "the same model"),

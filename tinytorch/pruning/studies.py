@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .masks import Masks, checked_layers, prune
+from .masks import Masks, check_sparsity, checked_layers, prune
 
 Array = np.ndarray
 
@@ -137,6 +137,7 @@ def find_ticket(
         raise ValueError(
             f"find_ticket: rounds must be at least 1, got {rounds}: a ticket is found by training"
         )
+    check_sparsity("find_ticket", sparsity)
     start = model.state_dict()
     masks = prune(model, 0.0, block=block)
     for done in range(1, rounds + 1):
