@@ -66,12 +66,12 @@ check-python-asan: $(VENV)/test-extra
 	PYTHONPATH=$$(echo build/asan/lib.*) PYTHONMALLOC=malloc \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(BIN)/pytest -q -m kernel -p no:cacheprovider
+	    $(BIN)/pytest -q -n auto -m kernel -p no:cacheprovider
 
 # One build serves NumPy 1.26 and 2: the same extension, under the oldest NumPy.
 check-oldest-numpy: $(VENV)/test-extra
 	test -d build/oldest-numpy || $(PIP) install --target build/oldest-numpy 'numpy==1.26.*'
-	PYTHONPATH=build/oldest-numpy $(BIN)/pytest -q -m kernel -p no:cacheprovider
+	PYTHONPATH=build/oldest-numpy $(BIN)/pytest -q -n auto -m kernel -p no:cacheprovider
 
 check-package:
 	$(BIN)/python .ci/package.py

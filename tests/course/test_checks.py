@@ -1,5 +1,8 @@
 """What checks say, in a notebook: to students who are not done, to wrong answers, to borrowed ones."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,6 +94,14 @@ MISUSE = [
 def test_wrong_answer_is_explained(lab, answer, kind, message):
     with pytest.raises(kind, match=message):
         lab.check("double", answer)
+
+
+def test_a_function_may_import_what_is_not_tinytorchs(lab, monkeypatch):
+    def double(x):
+        monkeypatch.delitem(sys.modules, "colorsys", raising=False)  # so that Python has to look for it
+        return importlib.import_module("colorsys") and 2 * x
+
+    lab.check("double", double)
 
 
 def test_what_is_not_done_yet_is_a_not_implemented_error(lab):

@@ -1,5 +1,6 @@
 """Every lab: stubs fail, solutions pass, and each wrong solution that students write fails a check."""
 
+import copy
 import importlib
 
 import pytest
@@ -39,12 +40,13 @@ def test_solution_passes_every_check(number, tmp_path):
 
 @pytest.mark.parametrize("number", labs.LABS)
 def test_every_wrong_solution_is_caught(number, capsys):
-    assert labs.caught_by(labs.solution(number), number) == []
+    solution = labs.solution(number)
+    assert labs.caught_by(solution, number) == []
     mutants = MUTANTS[number]
     assert len(mutants) >= 8 and len({mutant.mistake for mutant in mutants}) == len(mutants)
     survivors = []
     for mutant in mutants:
-        notebook = labs.solution(number)
+        notebook = copy.deepcopy(solution)
         wrong = labs.cell(notebook, mutant.build)
         assert wrong["source"].count(mutant.old) == 1, mutant
         wrong["source"] = wrong["source"].replace(mutant.old, mutant.new)

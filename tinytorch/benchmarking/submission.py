@@ -16,9 +16,8 @@ from tinytorch.activations import ReLU
 from tinytorch.benchmarking.events import accuracy, as_input, latencies
 from tinytorch.layers import Linear
 from tinytorch.module import Module
-from tinytorch.tensor import Tensor
+from tinytorch.tensor import MB_TO_BYTES, Tensor
 
-MB = 1024 * 1024
 METRICS = (
     "parameter_count",
     "model_size_mb",
@@ -89,7 +88,7 @@ class BenchmarkReport:
         size = getattr(model, "nbytes", None) or sum(parameter.data.nbytes for parameter in parameters)
         self.metrics = {
             "parameter_count": sum(parameter.data.size for parameter in parameters),
-            "model_size_mb": size / MB,
+            "model_size_mb": size / MB_TO_BYTES,
             "accuracy": found,
             "latency_ms_mean": float(np.mean(milliseconds)),
             "latency_ms_std": float(np.std(milliseconds, ddof=1)) if num_runs > 1 else 0.0,

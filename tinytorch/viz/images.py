@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from . import checks
 from .style import empty_figure, styled
 
 if TYPE_CHECKING:
@@ -23,9 +22,9 @@ def images(pictures: Any, captions: Sequence[str] = (), *, columns: int = 8) -> 
     captions : sequence of str
         None or one for each picture.
     """
-    array = np.asarray(pictures, dtype=float)
-    if array.ndim != 3 or len(array) == 0:
-        raise ValueError(f"images: pictures must be (N, H, W) with N at least 1, got shape {array.shape}")
+    array = checks.numbers("images", "pictures", pictures, ("N", "H", "W"))
+    if columns < 1:
+        raise ValueError(f"images: columns must be at least 1, got {columns}")
     if captions and len(captions) != len(array):
         raise ValueError(f"images: {len(captions)} captions for {len(array)} pictures; give one for each")
     columns = min(columns, len(array))
@@ -35,5 +34,5 @@ def images(pictures: Any, captions: Sequence[str] = (), *, columns: int = 8) -> 
         axes.axis("off")
         if index < len(array):
             axes.imshow(array[index], cmap="gray_r", interpolation="nearest")
-            axes.set_title(captions[index] if captions else "", fontsize=9)
+            axes.set_title(captions[index] if captions else "", fontsize="small")
     return figure

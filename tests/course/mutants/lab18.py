@@ -1,0 +1,81 @@
+"""Wrong solutions of lab 18."""
+
+from . import Mutant
+
+MUTANTS = [
+    Mutant("the mask inverted", "magnitude_mask", "return keep.reshape(w.shape)", "return ~keep.reshape(w.shape)"),
+    Mutant("signed weights compared", "magnitude_mask", "np.abs(w).ravel()", "w.ravel()"),
+    Mutant("the share that stays", "magnitude_mask", "[: round(sparsity * w.size)]", "[: round((1 - sparsity) * w.size)]"),
+    Mutant("the largest go", "magnitude_mask", "[: round(sparsity * w.size)]", "[w.size - round(sparsity * w.size) :]"),
+    Mutant("cut off, not rounded, and one too many", "magnitude_mask", "[: round(sparsity * w.size)]", "[: int(sparsity * w.size) + 1]"),
+    Mutant(
+        "a threshold, which takes all that are equal", "magnitude_mask",
+        "keep[np.argsort(np.abs(w).ravel())[: round(sparsity * w.size)]] = False",
+        "keep = np.abs(w).ravel() > np.quantile(np.abs(w), sparsity)",
+    ),
+    Mutant(
+        "the quantile of the wrong share", "magnitude_mask",
+        "keep[np.argsort(np.abs(w).ravel())[: round(sparsity * w.size)]] = False",
+        "keep = np.abs(w).ravel() > np.quantile(np.abs(w), 1 - sparsity)",
+    ),
+    Mutant(
+        "row by row", "magnitude_mask",
+        "keep[np.argsort(np.abs(w).ravel())[: round(sparsity * w.size)]] = False",
+        "rows = np.abs(w).reshape(len(w), -1)\n"
+        "    keep = (rows.argsort(axis=1).argsort(axis=1) >= round(sparsity * rows.shape[1])).ravel()",
+    ),
+    Mutant(
+        "a share of the largest weight", "magnitude_mask",
+        "keep[np.argsort(np.abs(w).ravel())[: round(sparsity * w.size)]] = False",
+        "keep = np.abs(w).ravel() >= sparsity * np.abs(w).max()",
+    ),
+    Mutant("numbers instead of a mask", "magnitude_mask", "np.ones(w.size, bool)", "np.ones(w.size, np.float32)"),
+    Mutant("the weights instead of a mask", "magnitude_mask", "return keep.reshape(w.shape)", "return w * keep.reshape(w.shape)"),
+    Mutant("a flat mask", "magnitude_mask", "return keep.reshape(w.shape)", "return keep"),
+    Mutant("the caller's weights zeroed", "magnitude_mask", "return keep.reshape(w.shape)", "w *= keep.reshape(w.shape)\n    return keep.reshape(w.shape)"),
+    Mutant(
+        "blocks along the inputs", "block_mask",
+        "scores = np.abs(w).reshape(len(w), -1, block).mean(axis=2)\n"
+        "    return np.repeat(magnitude_mask(scores, sparsity), block, axis=1)",
+        "padded = np.resize(np.abs(w), (-(-len(w) // block) * block, w.shape[1]))\n"
+        "    scores = padded.reshape(-1, block, w.shape[1]).mean(axis=1)\n"
+        "    return np.repeat(magnitude_mask(scores, sparsity), block, axis=0)[: len(w)]",
+    ),
+    Mutant("every block-th output, not neighbours", "block_mask", "reshape(len(w), -1, block).mean(axis=2)", "reshape(len(w), block, -1).mean(axis=1)"),
+    Mutant("outputs tiled, not repeated", "block_mask", "np.repeat(magnitude_mask(scores, sparsity), block, axis=1)", "np.tile(magnitude_mask(scores, sparsity), (1, block))"),
+    Mutant("a block judged by its largest", "block_mask", ".mean(axis=2)", ".max(axis=2)"),
+    Mutant("a block judged by its first", "block_mask", ".mean(axis=2)", "[:, :, 0]"),
+    Mutant("signs cancel in the mean", "block_mask", "np.abs(w).reshape(len(w), -1, block).mean(axis=2)", "np.abs(w.reshape(len(w), -1, block).mean(axis=2))"),
+    Mutant("single weights, no blocks", "block_mask", "np.repeat(magnitude_mask(scores, sparsity), block, axis=1)", "magnitude_mask(w, sparsity)"),
+    Mutant("always blocks of 4", "block_mask", "np.abs(w).reshape(len(w), -1, block)", "np.abs(w)[:, : w.shape[1] // 4 * 4].reshape(len(w), -1, 4)"),
+    Mutant("a mask of blocks, not of weights", "block_mask", "np.repeat(magnitude_mask(scores, sparsity), block, axis=1)", "magnitude_mask(scores, sparsity)"),
+    Mutant("row pointers without the first 0", "to_csr", "np.concatenate([[0], np.cumsum(counts)])", "np.cumsum(counts)"),
+    Mutant("row pointers without the end", "to_csr", "np.concatenate([[0], np.cumsum(counts)])", "np.concatenate([[0], np.cumsum(counts)[:-1]])"),
+    Mutant("row pointers from 1 on", "to_csr", "np.concatenate([[0], np.cumsum(counts)])", "np.concatenate([[0], np.cumsum(counts)]) + 1"),
+    Mutant("counts instead of where rows begin", "to_csr", "np.cumsum(counts)", "counts"),
+    Mutant("rows of zeros left out", "to_csr", "np.bincount(rows, minlength=len(matrix))", "np.unique(rows, return_counts=True)[1]"),
+    Mutant("a last row of zeros forgotten", "to_csr", "np.bincount(rows, minlength=len(matrix))", "np.bincount(rows)"),
+    Mutant("rows instead of columns", "to_csr", "columns.astype(np.int32)", "rows.astype(np.int32)"),
+    Mutant("columns one after the other", "to_csr", "rows, columns = np.nonzero(matrix)", "columns, rows = np.nonzero(matrix.T)"),
+    Mutant("only positive weights", "to_csr", "np.nonzero(matrix)", "np.nonzero(matrix > 0)"),
+    Mutant("places in the flat matrix", "to_csr", "columns.astype(np.int32)", "np.flatnonzero(matrix).astype(np.int32)"),
+    Mutant("indices of 64 bits", "to_csr", "columns.astype(np.int32)", "columns"),
+    Mutant("= for +=", "sparse_matmul", "y[i] += values", "y[i] = values"),
+    Mutant("the last entry of each row forgotten", "sparse_matmul", "row_pointers[i + 1])", "row_pointers[i + 1] - 1)"),
+    Mutant("the first entry of each row forgotten", "sparse_matmul", "range(row_pointers[i], ", "range(row_pointers[i] + 1, "),
+    Mutant("one entry of the next row, too", "sparse_matmul", "row_pointers[i + 1])", "min(row_pointers[i + 1] + 1, len(values)))"),
+    Mutant("the entry's number for its column", "sparse_matmul", "x[indices[e]]", "x[e % len(x)]"),
+    Mutant("the row's number for the column", "sparse_matmul", "x[indices[e]]", "x[i % len(x)]"),
+    Mutant("rows without entries are not 0", "sparse_matmul", "np.zeros(", "np.ones("),
+    Mutant("as many rows as pointers", "sparse_matmul", "y = np.zeros((rows, ", "y = np.zeros((rows + 1, "),
+    Mutant("x read by columns", "sparse_matmul", "x[indices[e]]", "x.T.reshape(x.shape)[indices[e]]"),
+    Mutant("weights regrown: no mask after a step", "fine_tune", "for w, mask in zip(step(weights), masks)", "for w, mask in zip(step(weights), [1] * len(masks))"),
+    Mutant("the mask only at the end", "fine_tune", "        weights = [w * mask for w, mask in zip(step(weights), masks)]\n", "        weights = step(weights)\n    weights = [w * mask for w, mask in zip(weights, masks)]\n"),
+    Mutant("the first step begins unpruned", "fine_tune", "    weights = [w * mask for w, mask in zip(weights, masks)]\n    for", "    for"),
+    Mutant("the mask inverted in training", "fine_tune", "[w * mask for w, mask in zip(step(weights), masks)]", "[w * ~mask for w, mask in zip(step(weights), masks)]"),
+    Mutant("each step from the beginning", "fine_tune", "    for _ in range(steps):\n        weights = [w * mask for w, mask in zip(step(weights), masks)]\n", "    start = weights\n    for _ in range(steps):\n        weights = [w * mask for w, mask in zip(step(start), masks)]\n"),
+    Mutant("one step too few", "fine_tune", "range(steps)", "range(steps - 1)"),
+    Mutant("never trained", "fine_tune", "zip(step(weights), masks)", "zip(weights, masks)"),
+    Mutant("one mask for all", "fine_tune", "zip(step(weights), masks)", "zip(step(weights), masks[:1])"),
+    Mutant("the kernel blamed for multiplying zeros", "gap", 'gap = "b"', 'gap = "c"'),
+]  # fmt: skip
