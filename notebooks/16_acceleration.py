@@ -293,9 +293,9 @@ lab.check("pack", pack, matmul_packed, hidden=True)
 
 # %% [markdown]
 # **Tiles in registers.** Your 3.3, on 6 × 16 numbers of $c$: 96 sums are 12 registers of 8, and leave room
-# for the operands in the 16 of AVX2. `vec` is written out here because the compiler does not find this by
-# itself: it has nothing to say about these loops, they are unrolled. Try `ROWS` 1, 2, 4 and 8. Why does it
-# fall after 6?
+# for the operands in the 16 of AVX2. The compiler does not find this by itself, so `vec` is 8 floats, by
+# hand; its account of that loop is that there are vectors already. Try `ROWS` 1, 2, 4 and 8. Why does 8 fall
+# behind 6?
 
 # %% ckernel="matmul --name c_tiles"
 # #include <string.h>
@@ -416,10 +416,10 @@ print(f"(measured; for the best kernel you said {guess['times']:,g}×)")
 # %%
 bars = {"your guess (predicted)": guess["times"] * speeds["Python, loops"].value}
 bars |= {f"{name} (measured)": speed.value for name, speed in speeds.items()}
+bars["the peak (measured)"] = peak.value
 viz.bars(
     [{"name": "speed", "x": list(bars), "y": list(bars.values())}],
-    title=f"One product, {size} × {size}, one thread, up to the peak", y_label="GFLOP/s",
-    y_scale="log", level=peak.value,
+    title=f"One product, {size} × {size}, one thread", y_label="GFLOP/s", y_scale="log",
 )  # fmt: skip
 
 # %%
@@ -479,7 +479,7 @@ viz.break_even(
 for size in (48, 512):
     a, b = matrices(size)
     result = race(
-        lambda a=a, b=b: a @ b, lambda a=a, b=b: matmul_tiled(a, b, size // 3, np.matmul),
+        lambda a=a, b=b: a @ b, lambda a=a, b=b: matmul_tiled(a, b, -(-size // 3), np.matmul),
         seconds=lab.seconds, noise=noise,
     )  # fmt: skip
     print(f"{size:>4} × {size}, 27 tiles: {result.ratio} as fast: {result.verdict} (measured)")
@@ -499,9 +499,11 @@ if kernels.cpu_info()["cores"] > 1:
 # **Two more**, from the gallery of optimizations that lose, raced here and now:
 
 # %%
+kernels.set_num_threads(int(kernels.cpu_info()["cores"]))
 for name in ("threads_on_a_small_product", "packing_used_once"):
     finding = gallery.run(name, seconds=lab.seconds)
     print(f"{finding} (measured)")
+kernels.set_num_threads(1)
 
 # %% [markdown]
 # ## 7. Explain the gap
@@ -639,6 +641,9 @@ most = amdahl(share, np.inf)
 print(f"so a step should be {amdahl(share, factor):.1f}× as fast, and {most:.1f}× at most (modelled)")
 
 # %% [markdown]
+# TinyTorch's step is faster than its product explains: its convolution reads the image in place, where yours
+# multiplies an unfolded copy of it.
+#
 # And a GPT that writes on your kernel, with the price of it. It learns from "Alice's Adventures in
 # Wonderland" first, for a few seconds.
 
@@ -669,7 +674,8 @@ print(f"on your kernel it writes at {price.ratio} of the speed (measured)")
 
 # %% [markdown]
 # A GPT writes one token at a time: matrices with one row, in which every weight is used once. Your kernel
-# packs them for every token, and TinyTorch has packed them once, before the clock started.
+# packs them for every token, which "packing used once" has warned of. TinyTorch packs them once for the whole
+# text, and runs all layers in one call.
 #
 # ## 10. In production
 #

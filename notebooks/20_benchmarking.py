@@ -633,11 +633,15 @@ forms = {
     "CNN+": optimize(cnn).predict,
 }
 rounds = 7 if quick else 25
-entries = []
-for name, answer in forms.items():
-    call = lambda answer=answer: answer(one)
+
+
+def enter(name, answer):
+    call = lambda: answer(one)
     baseline, seconds = race(lambda: forms["MLP"](one), call, rounds, repeats_for(call))
-    entries.append(leaderboard_entry(name, baseline, seconds, answer(held_out) == truth, machine()))
+    return leaderboard_entry(name, baseline, seconds, answer(held_out) == truth, machine())
+
+
+entries = [enter(name, answer) for name, answer in forms.items()]
 for place, name in rank(entries, least_accuracy=0):
     entry = next(entry for entry in entries if entry["name"] == name)
     gain = Measured(entry["gain"], "×", entry["low"], entry["high"], entry["n"])
