@@ -47,7 +47,8 @@ RUN = """window.jupyterapp.shell.activateById([...window.jupyterapp.shell.widget
 window.jupyterapp.commands.execute('notebook:run-all-cells')
     .finally(() => { window.finished = true; }); 0"""
 OUTPUTS = """(() => {
-    const cells = [...window.jupyterapp.shell.widgets('main')][0].content.widgets.map(cell => cell.model.toJSON());
+    const notebook = [...window.jupyterapp.shell.widgets('main')][0].content;
+    const cells = notebook.widgets.map(cell => cell.model.toJSON());
     return cells.flatMap(cell => cell.outputs || []).map(output => ({
         type: output.output_type, name: output.ename, value: output.evalue,
         picture: !!(output.data && output.data['image/png'])}));
