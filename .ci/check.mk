@@ -1,10 +1,10 @@
 # make check, one target for each kind of check. `make check-asan` and so on run one alone.
 
 CHECKS = check-style check-clang check-asan check-tsan check-mingw check-aarch64 check-x86-emulated \
-    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks check-nbgrader
+    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks check-nbgrader check-browser
 
 TOOLS = gcc clang x86_64-w64-mingw32-gcc aarch64-linux-gnu-gcc qemu-aarch64 qemu-x86_64 \
-    bochs busybox xorriso
+    bochs busybox xorriso chromium
 C_TESTS = $(BIN)/python csrc/tests/build.py
 
 .PHONY: check check-tools tests-x86 $(CHECKS)
@@ -87,3 +87,7 @@ check-notebooks: $(VENV)/course-extra
 # nbgrader hands the labs out, validates them, and grades one.
 check-nbgrader: $(VENV)/course-extra $(VENV)/grade-extra
 	$(BIN)/python .ci/nbgrader.py
+
+# JupyterLab in a real browser runs a notebook and shows its pictures.
+check-browser: $(VENV)/course-extra
+	$(BIN)/python .ci/browser.py

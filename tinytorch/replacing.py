@@ -56,7 +56,7 @@ def stored_bytes(model: Any) -> int:
     ----------
     model : Module, or an `InferenceModel`
     """
-    if not isinstance(model, Module):
+    if hasattr(model, "nbytes"):  # an InferenceModel, or one layer that knows
         return model.nbytes
     arrays = [p.data for p in model.parameters()] + [
         np.asarray(buffer) for _, buffer in model.named_buffers()

@@ -16,6 +16,7 @@ from tinytorch.activations import ReLU
 from tinytorch.benchmarking.events import accuracy, as_input, latencies
 from tinytorch.layers import Linear
 from tinytorch.module import Module
+from tinytorch.replacing import stored_bytes
 from tinytorch.tensor import MB_TO_BYTES, Tensor
 
 METRICS = (
@@ -69,7 +70,7 @@ class BenchmarkReport:
         Parameters
         ----------
         model : callable
-            A Module, or an `InferenceModel`, whose size is its ``nbytes``.
+            A Module or an `InferenceModel`, whose size is what `replacing.stored_bytes` counts.
         X_test, y_test : Tensor or array
             Held-out samples and their classes.
         num_runs : int
@@ -85,7 +86,10 @@ class BenchmarkReport:
         found = accuracy(model, inputs, targets.astype(np.int64))
         milliseconds = latencies(model, as_input(inputs[:1]), num_runs)
         parameters = model.parameters() if hasattr(model, "parameters") else []
-        size = getattr(model, "nbytes", None) or sum(parameter.data.nbytes for parameter in parameters)
+        if isinstance(model, Module) or hasattr(model, "nbytes"):
+            size = stored_bytes(model)
+        else:
+            size = sum(parameter.data.nbytes for parameter in parameters)
         self.metrics = {
             "parameter_count": sum(parameter.data.size for parameter in parameters),
             "model_size_mb": size / MB_TO_BYTES,
