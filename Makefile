@@ -24,10 +24,10 @@ demo: $(VENV)/installed
 
 # The tests marked `kernel` run again on each of the machine's other CPU levels.
 test: $(VENV)/test-extra
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 	for level in $$($(BIN)/python .ci/levels.py); do \
 	    echo "TINYTORCH_CPU=$$level"; \
-	    TINYTORCH_CPU=$$level $(BIN)/python -m pytest -q -m kernel || exit 1; \
+	    TINYTORCH_CPU=$$level $(BIN)/python -m pytest -q -n auto -m kernel || exit 1; \
 	done
 
 # A part of it: make bench BENCH='matmul:512 conv --threads 1'

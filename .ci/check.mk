@@ -1,10 +1,10 @@
 # make check, one target for each kind of check. `make check-asan` and so on run one alone.
 
 CHECKS = check-style check-clang check-asan check-tsan check-mingw check-aarch64 check-x86-emulated \
-    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks check-nbgrader
+    check-avx512 check-python-asan check-oldest-numpy check-package check-import-time check-notebooks check-nbgrader check-browser
 
 TOOLS = gcc clang x86_64-w64-mingw32-gcc aarch64-linux-gnu-gcc qemu-aarch64 qemu-x86_64 \
-    bochs busybox xorriso
+    bochs busybox xorriso chromium
 C_TESTS = $(BIN)/python csrc/tests/build.py
 
 .PHONY: check check-tools tests-x86 $(CHECKS)
@@ -66,12 +66,12 @@ check-python-asan: $(VENV)/test-extra
 	PYTHONPATH=$$(echo build/asan/lib.*) PYTHONMALLOC=malloc \
 	    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 \
 	    LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	    $(BIN)/pytest -q -m kernel -p no:cacheprovider
+	    $(BIN)/pytest -q -n auto -m kernel -p no:cacheprovider
 
 # One build serves NumPy 1.26 and 2: the same extension, under the oldest NumPy.
 check-oldest-numpy: $(VENV)/test-extra
 	test -d build/oldest-numpy || $(PIP) install --target build/oldest-numpy 'numpy==1.26.*'
-	PYTHONPATH=build/oldest-numpy $(BIN)/pytest -q -m kernel -p no:cacheprovider
+	PYTHONPATH=build/oldest-numpy $(BIN)/pytest -q -n auto -m kernel -p no:cacheprovider
 
 check-package:
 	$(BIN)/python .ci/package.py
@@ -87,3 +87,7 @@ check-notebooks: $(VENV)/course-extra
 # nbgrader hands the labs out, validates them, and grades one.
 check-nbgrader: $(VENV)/course-extra $(VENV)/grade-extra
 	$(BIN)/python .ci/nbgrader.py
+
+# JupyterLab in a real browser runs a notebook and shows its pictures.
+check-browser: $(VENV)/course-extra
+	$(BIN)/python .ci/browser.py

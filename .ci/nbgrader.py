@@ -1,8 +1,8 @@
-"""Take the labs through nbgrader: generate_assignment, autograde, validate.
+"""Take the labs through nbgrader: generate_assignment, validate, autograde.
 
-Checks that what nbgrader hands out is what `tinytorch course build` writes, that it gives a solved lab all
-points and an untouched one none, and that `nbgrader validate` tells the two apart. Autograding runs whole
-notebooks, so that is done with the labs named on the command line; without any, with the first.
+Checks that what nbgrader hands out is what `tinytorch course build` writes, and that a solved lab gets all of
+its points. Autograding runs whole notebooks, so that an untouched lab gets none, and that `nbgrader validate`
+tells the two apart, is seen with one lab.
 """
 
 import csv
@@ -34,13 +34,38 @@ def sources_of(path: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
 
 
-def hand_in(student: str, name: str, notebook: Path) -> None:
-    target = COURSE / "submitted" / student / name / f"{name}.ipynb"
+def hand_in(student: str, notebook: Path) -> None:
+    target = COURSE / "submitted" / student / notebook.stem / notebook.name
     target.parent.mkdir(parents=True)
     shutil.copy(notebook, target)
 
 
-def main(numbers: list[int]) -> None:
+def hand_out(source: Path) -> tuple[Path, Path]:
+    """The solved notebook, and what nbgrader makes of it for students."""
+    solved = COURSE / "source" / source.stem / f"{source.stem}.ipynb"
+    solved.parent.mkdir(parents=True)
+    solved.write_text(building.dump(building.instructor_version(source)), encoding="utf-8")
+    nbgrader("generate_assignment", source.stem, "--create", "--force")
+    released = COURSE / "release" / source.stem / f"{source.stem}.ipynb"
+    if sources_of(released) != sources_of(source.with_suffix(".ipynb")):
+        sys.exit(f"{source.stem}: nbgrader hands out another notebook than `tinytorch course build` writes")
+    return solved, released
+
+
+def validate(solved: Path, released: Path) -> None:
+    if "Success" not in nbgrader("validate", str(solved)):
+        sys.exit(f"{solved.stem}: nbgrader validate does not accept the solution")
+    if "FAILED" not in nbgrader("validate", str(released)).upper():
+        sys.exit(f"{released.stem}: nbgrader validate accepts the untouched lab")
+
+
+def grades() -> list[dict[str, str]]:
+    nbgrader("export", "--to", "grades.csv")
+    with (COURSE / "grades.csv").open() as file:
+        return [row for row in csv.DictReader(file) if row["score"]]
+
+
+def main() -> None:
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls alembic
     os.environ |= {"TINYTORCH_QUICK": "1", "PYTHONPATH": str(ROOT), "PATH": programs}
     shutil.rmtree(COURSE, ignore_errors=True)
@@ -48,40 +73,25 @@ def main(numbers: list[int]) -> None:
     (COURSE / "nbgrader_config.py").write_text(
         "c = get_config()\nc.CourseDirectory.course_id = 'tinytorch'\nc.ExecutePreprocessor.timeout = 300\n"
     )
-    labs = {
-        number: source
-        for source in building.sources(ROOT / "notebooks")
-        if (number := building.lab_number(source)) is not None
-    }
-    for source in labs.values():
-        name = source.stem
-        solved = COURSE / "source" / name / f"{name}.ipynb"
-        solved.parent.mkdir(parents=True)
-        solved.write_text(building.dump(building.instructor_version(source)), encoding="utf-8")
-        nbgrader("generate_assignment", name, "--create", "--force")
-        released = COURSE / "release" / name / f"{name}.ipynb"
-        if sources_of(released) != sources_of(source.with_suffix(".ipynb")):
-            sys.exit(f"{name}: nbgrader hands out another notebook than `tinytorch course build` writes")
-        if "Success" not in nbgrader("validate", str(solved)):
-            sys.exit(f"{name}: nbgrader validate does not accept the solution")
-        if "FAILED" not in nbgrader("validate", str(released)).upper():
-            sys.exit(f"{name}: nbgrader validate accepts the untouched lab")
-        print(f"{name}: handed out as built, and validated")
-    for number in numbers or list(labs)[:1]:
-        name = labs[number].stem
-        hand_in(SOLVED, name, COURSE / "source" / name / f"{name}.ipynb")
-        hand_in(STUB, name, COURSE / "release" / name / f"{name}.ipynb")
-        nbgrader("autograde", name)
-    nbgrader("export", "--to", "grades.csv")
-    with (COURSE / "grades.csv").open() as file:
-        for row in csv.DictReader(file):
-            if not row["score"] or row["assignment"] not in {labs[n].stem for n in numbers or list(labs)[:1]}:
-                continue
-            wanted = open_lab(int(row["assignment"][:2])).points if row["student_id"] == SOLVED else 0
-            print(f"{row['assignment']}, {row['student_id']}: {row['score']} points of {row['max_score']}")
+    labs = [
+        source for source in building.sources(ROOT / "notebooks") if building.lab_number(source) is not None
+    ]
+    for number, source in enumerate(labs):
+        solved, released = hand_out(source)
+        hand_in(SOLVED, solved)
+        if number == 0:
+            validate(solved, released)
+            hand_in(STUB, released)
+        nbgrader("autograde", source.stem)
+    found = {(row["assignment"], row["student_id"]): row for row in grades()}
+    for student, sources in ((SOLVED, labs), (STUB, labs[:1])):
+        for source in sources:
+            row = found[source.stem, student]
+            wanted = open_lab(int(source.stem[:2])).points if student == SOLVED else 0
+            print(f"{source.stem}, {student}: {row['score']} points of {row['max_score']}")
             if float(row["score"]) != wanted:
                 sys.exit(f"{wanted} were expected")
 
 
 if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]])
+    main()

@@ -3,7 +3,7 @@
     .ci/notebooks.py [NAME ...]     only those whose names contain one of these
 
 The solved version must run without an error; the student's may raise NotImplementedError, which says that
-something is still to be done, and nothing else. Its time is printed.
+something is still to be done, and nothing else. Their times are printed, with a neighbour running.
 """
 
 import ast
@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -62,27 +63,31 @@ def unexpected(raised: list[tuple[str, dict]], student: bool) -> list[tuple[str,
     return bad
 
 
+def check(source: Path, version: str) -> int:
+    """Run one version of a notebook; returns how many of its cells are wrong."""
+    build = building.instructor_version if version == "solved" else building.student_version
+    start = time.monotonic()
+    raised = errors(run(build(source), BUILD / source.stem / version))
+    bad = unexpected(raised, version == "student")
+    seconds, todo = time.monotonic() - start, len(raised) - len(bad)
+    print(f"{source.stem}, {version}: {seconds:.0f} s, {todo} cells to do, {len(bad)} wrong", flush=True)
+    for text, error in bad:
+        print(f"--- {error['ename']}: {error['evalue']}\n{text}\n", file=sys.stderr)
+    return len(bad)
+
+
 def main(wanted: list[str]) -> int:
-    # Cells of a test run need no sharp interval.
+    # Cells of a test run need no sharp interval, so notebooks may run beside each other.
     os.environ.setdefault("TINYTORCH_QUICK", "1")
     os.environ["PYTHONPATH"] = str(ROOT)
-    wrong = 0
-    for source in building.sources(ROOT / "notebooks"):
-        if wanted and not any(part in source.name for part in wanted):
-            continue
-        for version, notebook in (
-            ("solved", building.instructor_version(source)),
-            ("student", building.student_version(source)),
-        ):
-            start = time.monotonic()
-            raised = errors(run(notebook, BUILD / source.stem / version))
-            bad = unexpected(raised, version == "student")
-            wrong += len(bad)
-            seconds = time.monotonic() - start
-            todo = len(raised) - len(bad)
-            print(f"{source.stem}, {version}: {seconds:.0f} s, {todo} cells to do, {len(bad)} wrong")
-            for text, error in bad:
-                print(f"--- {error['ename']}: {error['evalue']}\n{text}\n", file=sys.stderr)
+    runs = [
+        (source, version)
+        for source in building.sources(ROOT / "notebooks")
+        if not wanted or any(part in source.name for part in wanted)
+        for version in ("solved", "student")
+    ]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        wrong = sum(pool.map(check, *zip(*runs, strict=True)))
     return min(wrong, 1)
 
 

@@ -123,9 +123,12 @@ typedef struct {
 tt_status tt_attention_decode(const tt_kv_cache *cache, size_t heads, const float *q, const float *k,
                               const float *v, float scale, float *y);
 
-/* A weight and its bias: (in, out) and (out) of a product, (width) and (width) of a norm. The bias may be NULL. */
+/* A weight and its bias: (in, out) and (out) of a product, (width) and (width) of a norm. The bias may be NULL.
+ * A product's weight may instead be one that tt_pack_int8 packed, with its scales (out): tt_linear_int8_dynamic. */
 typedef struct {
     const float *weight, *bias;
+    const uint8_t *packed;
+    const float *scale;
 } tt_affine;
 
 /* A block of a transformer: x += out(attention(q, k, v of norm1(x))), then x += contract(gelu(expand(norm2(x)))). */
@@ -136,7 +139,8 @@ typedef struct {
 } tt_decoder_block;
 
 /* Takes x (batch, width), one new position of each sequence, through all blocks in place. Block i reads and appends to
- * caches[i]; the caches have one shape and the same lengths. On TT_BAD_VALUE, a length below 0, nothing is written. */
+ * caches[i]; the caches have one shape and the same lengths. TT_BAD_VALUE for a length below 0, when nothing is written,
+ * and for a scale that is not a positive float32, when the steps before are. */
 tt_status tt_decode_blocks(size_t count, const tt_decoder_block *blocks, const tt_kv_cache *caches, size_t heads,
                            size_t width, float *x);
 

@@ -88,7 +88,8 @@ for name, form in forms.items():
 
 # %%
 batch = np.ascontiguousarray(test_images[:64])
-races = race_many({name: (lambda form=form: form(batch)) for name, form in forms.items()})
+calls = {name: (lambda form=form: form(batch)) for name, form in forms.items()}
+races = race_many(calls, compare=False)  # integers round, so the answers differ a little by design
 gains = [races.between("float32", name).ratio for name in forms]
 for name, gain in zip(forms, gains, strict=True):
     print(f"{name:>10}: {races.time(name)}, {gain} as fast as float32")

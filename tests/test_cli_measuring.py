@@ -10,6 +10,7 @@ from tinytorch.experiments import gallery
 from tinytorch.models import MLPClassifier, save_model
 from tinytorch.profiling import rooflines
 from tinytorch.quantities import Measured
+from tinytorch.quantization import quantize, save_quantized
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,14 @@ def test_profile_reads_a_file(tmp_path, capsys):
     assert cli.main(["profile", str(path), "--json"]) == 0
     parameters = sum(row["parameters"] for row in json.loads(capsys.readouterr().out)["layers"])
     assert parameters == 12 * 7 + 7 + 7 * 3 + 3
+
+
+def test_profile_of_a_model_without_layers_to_watch(tmp_path, capsys):
+    model, path, small = MLPClassifier((32, 32, 3)), tmp_path / "model", tmp_path / "small"
+    save_model(path, model)
+    save_quantized(quantize(model, weights="int4"), small, described_by=path)
+    assert cli.main(["profile", str(small)]) == 2
+    assert "profile the float32 model that it was made of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

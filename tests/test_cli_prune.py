@@ -55,6 +55,7 @@ MISUSE = {
     "a percentage": (["--sparsity", "90"], "did you mean 0.9?"),
     "fewer epochs than none": (["--epochs", "-1"], "--epochs is -1, must be 0 or more"),
     "a text for a classifier": (["--text", "book.txt"], "reads digits; --text is for gpt"),
+    "a file where there is no folder": (["--out", "no/such/folder/x"], "folder that exists"),
 }
 
 

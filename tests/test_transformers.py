@@ -8,6 +8,7 @@ from tinytorch.activations import GELU
 from tinytorch.autograd import gradcheck, no_grad
 from tinytorch.layers import Linear
 from tinytorch.losses import CrossEntropyLoss
+from tinytorch.module import Module
 from tinytorch.optimizers import AdamW
 from tinytorch.tensor import Tensor
 from tinytorch.transformers import (
@@ -195,6 +196,34 @@ def test_a_block_that_is_not_ordinary_takes_its_own_layers(model, change):
     assert as_decoder_blocks(model.blocks) is not None
     change(model.blocks[1])
     assert as_decoder_blocks(model.blocks) is None
+    ids, cache = tokens(batch=2, steps=6), kernels.KVCache(2, 24, 2, 4, 4)
+    got = [model.infer(ids[:, t : t + 1], cache) for t in range(6)]
+    np.testing.assert_allclose(np.concatenate(got, axis=1), model.infer(ids), atol=1e-4)
+
+
+class Halved(Module):
+    """Stands in for a Linear, and says what it multiplies by."""
+
+    def __init__(self, linear):
+        self.linear = linear
+
+    def weight_and_bias(self):
+        return self.linear.weight.data / 2, None
+
+    def forward(self, x):
+        return x @ (self.linear.weight / 2)
+
+
+class Shifted(Halved):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+@pytest.mark.parametrize("make, described", [(Halved, True), (Shifted, False)])
+def test_a_layer_that_says_what_it_multiplies_by_is_believed_for_its_very_class(model, make, described):
+    block = model.blocks[1]
+    block.mlp.linear1 = make(block.mlp.linear1)
+    assert (as_decoder_blocks(model.blocks) is not None) == described
     ids, cache = tokens(batch=2, steps=6), kernels.KVCache(2, 24, 2, 4, 4)
     got = [model.infer(ids[:, t : t + 1], cache) for t in range(6)]
     np.testing.assert_allclose(np.concatenate(got, axis=1), model.infer(ids), atol=1e-4)

@@ -142,6 +142,7 @@ def test_pareto_joins_those_that_nothing_beats():
     assert [text.get_text() for text in axes.texts] == list(points)
     with pytest.raises(ValueError, match="no points"):
         viz.pareto({})
+    assert viz.pareto(points, x_scale="log").axes[0].get_xscale() == "log"
 
 
 def test_race_pictures_show_every_sample():

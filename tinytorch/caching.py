@@ -1,4 +1,4 @@
-"""Module 17: the key-value cache. What attention computed for earlier tokens is kept, not computed again.
+"""Module 19: the key-value cache. What attention computed for earlier tokens is kept, not computed again.
 
 Without it, the n-th new token costs a pass over all n tokens; with it, a pass over one token that
 looks back at n stored keys and values. `GPT.generate` uses one on its own; here it can be held in
@@ -13,9 +13,7 @@ import numpy as np
 
 from . import kernels
 from .attention import MultiHeadAttention
-from .tensor import Tensor, from_numpy
-
-BYTES_PER_MB = 1024 * 1024
+from .tensor import MB_TO_BYTES, Tensor, from_numpy
 
 
 class KVCache(kernels.KVCache):
@@ -98,7 +96,7 @@ class KVCache(kernels.KVCache):
             ``cache_tensors``, how many arrays of keys and values; ``total_elements``, those in them.
         """
         layers, batch = self.keys.shape[:2]
-        total_mb = self.nbytes / BYTES_PER_MB
+        total_mb = self.nbytes / MB_TO_BYTES
         held = int(np.minimum(self.lengths, self.slots).sum())
         return {
             "total_mb": total_mb,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,24 @@ import numpy as np
 
 from .module import Module
 
-__all__ = ["replace_layers", "stored_bytes"]
+__all__ = ["copy_model", "replace_layers", "stored_bytes"]
+
+
+def copy_model(operation: str, model: Any) -> Any:
+    """A copy of a model, whose layers may be replaced.
+
+    Raises
+    ------
+    ValueError
+        While the model generates or has a KV cache switched on: what then runs its layers holds the
+        original's, so a copy would go on using those.
+    """
+    if getattr(model, "_cache_enabled", False) or getattr(model, "_described", None):
+        raise ValueError(
+            f"{operation}: a copy of this model would go on using the original's layers, since it is "
+            "generating or has a KV cache switched on; call caching.disable_kv_cache(model) first"
+        )
+    return copy.deepcopy(model)
 
 
 def replace_layers(model: Any, others: Mapping[int, Module]) -> Any:
@@ -38,7 +56,7 @@ def stored_bytes(model: Any) -> int:
     ----------
     model : Module, or an `InferenceModel`
     """
-    if not isinstance(model, Module):
+    if hasattr(model, "nbytes"):  # an InferenceModel, or one layer that knows
         return model.nbytes
     arrays = [p.data for p in model.parameters()] + [
         np.asarray(buffer) for _, buffer in model.named_buffers()

@@ -142,27 +142,27 @@ def as_decoder_blocks(blocks: list[TransformerBlock]) -> tuple[kernels.DecoderBl
     for block in blocks:
         if not _is_ordinary(block):
             return None
-        attention, mlp = block.attention, block.mlp
+        q, k, v, out, expand, contract = map(_weight_and_bias, _linears(block))
+        if not (q and k and v and out and expand and contract):
+            return None
+        norm1, norm2 = ((norm.gamma.data, norm.beta.data) for norm in (block.ln1, block.ln2))
         described.append(
             kernels.DecoderBlock(
-                norm1=(block.ln1.gamma.data, block.ln1.beta.data),
-                q=_weight_and_bias(attention.q_proj),
-                k=_weight_and_bias(attention.k_proj),
-                v=_weight_and_bias(attention.v_proj),
-                out=_weight_and_bias(attention.out_proj),
-                norm2=(block.ln2.gamma.data, block.ln2.beta.data),
-                expand=_weight_and_bias(mlp.linear1),
-                contract=_weight_and_bias(mlp.linear2),
-                eps1=block.ln1.eps,
-                eps2=block.ln2.eps,
+                norm1, q, k, v, out, norm2, expand, contract, eps1=block.ln1.eps, eps2=block.ln2.eps
             )
         )
     return tuple(described)
 
 
+def _linears(block: TransformerBlock) -> tuple[Any, ...]:
+    attention, mlp = block.attention, block.mlp
+    projections = attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj
+    return *projections, mlp.linear1, mlp.linear2
+
+
 def _is_ordinary(block: TransformerBlock) -> bool:
-    """Whether `infer` of this block does what `kernels.decode_blocks` does: no subclass, no layer that was
-    put in another's place (quantized, sparse), no method replaced on an instance, no hook.
+    """Whether `infer` of this block does what `kernels.decode_blocks` does, if its Linear layers do: no
+    subclass, no method replaced on an instance, no hook.
     """
     if type(block) is not TransformerBlock:
         return False
@@ -170,22 +170,27 @@ def _is_ordinary(block: TransformerBlock) -> bool:
     if type(attention) is not MultiHeadAttention or type(mlp) is not MLP or type(mlp.gelu) is not GELU:
         return False
     norms = block.ln1, block.ln2
-    linears = (
-        attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj, mlp.linear1, mlp.linear2,
-    )  # fmt: skip
     return (
         mlp.gelu.approximate == "none"
         and attention.rotary is None
         and not any(part._forward_pre_hooks or part._forward_hooks for part in block.modules())
         and all(type(layer) is LayerNorm for layer in norms)
-        and all(type(layer) is Linear for layer in linears)
         and not any("infer" in vars(part) for part in (block, attention, mlp))
-        and not any("forward" in vars(part) for part in (block, mlp, mlp.gelu, *norms, *linears))
+        and not any("forward" in vars(part) for part in (block, mlp, mlp.gelu, *norms))
     )
 
 
-def _weight_and_bias(layer: Linear) -> tuple[Array, Array | None]:
-    return layer.weight.data, None if layer.bias is None else layer.bias.data
+def _weight_and_bias(layer: Any) -> tuple[Any, Array | None] | None:
+    """What `kernels.decode_blocks` multiplies by in this layer's place, or None if it cannot take it.
+
+    Of a Linear, or of what stands in for one and has a method `weight_and_bias()`, which must be of its very
+    class: a subclass may compute something else.
+    """
+    if vars(layer).keys() & {"forward", "infer"}:
+        return None
+    if type(layer) is Linear:
+        return layer.weight.data, None if layer.bias is None else layer.bias.data
+    return layer.weight_and_bias() if "weight_and_bias" in vars(type(layer)) else None
 
 
 class LanguageModel(GenerationMixin, Module):

@@ -1,4 +1,4 @@
-#include "python/args.h"
+#include "python/quantized.h"
 
 #include <string.h>
 
@@ -190,48 +190,80 @@ static tt_args items_of(const tt_args *args, PyObject *tuple)
     return (tt_args){args->function, ((PyTupleObject *)tuple)->ob_item, PyTuple_GET_SIZE(tuple), 0};
 }
 
-/* The next item, (weight, bias or None): weight (in, out), or (out) where `in` is 0. An `out` of 0 takes what it
- * finds. */
-static int next_affine(tt_args *items, const char *name, size_t in, size_t *out, tt_affine *affine)
+/* The next part, a weight (in, out), or (out) where `in` is 0. An `out` of 0 takes what it finds. */
+static int next_weight(tt_args *parts, const char *name, size_t in, size_t *out, tt_affine *affine)
+{
+    int ndim = in ? 2 : 1;
+    PyArrayObject *weight = tt_next_array(parts, name, NPY_FLOAT32, ndim, ndim);
+    if (!weight) return -1;
+    if (!*out) *out = TT_DIM(weight, ndim - 1);
+    size_t dims[2] = {in, *out};
+    affine->weight = TT_F32(weight);
+    return tt_expect_shape(parts, name, weight, ndim, dims + 2 - ndim);
+}
+
+/* The next part, a weight (in, out) as a kernels.PackedInt8, whose attribute _parts is (packed, in, out, scale). */
+static int next_packed(tt_args *parts, const char *name, size_t in, size_t *out, PyObject *kept, tt_affine *affine)
+{
+    PyObject *tuple = PyObject_GetAttrString(parts->values[parts->next++], "_parts");
+    if (!tuple) {
+        PyErr_Format(PyExc_TypeError, "%s: %s must be a NumPy array or a PackedInt8", parts->function, name);
+        return -1;
+    }
+    int status = PyList_Append(kept, tuple);
+    Py_DECREF(tuple);
+    if (status < 0 || expect_tuple(parts, name, tuple, 4) < 0) return -1;
+    tt_args of_packed = items_of(parts, tuple);
+    size_t k, n;
+    PyArrayObject *packed = tt_next_packed_int8(&of_packed, &k, &n), *scale;
+    if (!packed || !(scale = tt_next_array(&of_packed, name, NPY_FLOAT32, 1, 1)) ||
+        tt_expect_size(parts, name, "scales", TT_DIM(scale, 0), n) < 0 || tt_check_scales(parts, name, scale) < 0)
+        return -1;
+    if (!*out) *out = n;
+    affine->packed = PyArray_DATA(packed);
+    affine->scale = TT_F32(scale);
+    if (tt_expect_size(parts, name, "inputs", k, in) < 0) return -1;
+    return tt_expect_size(parts, name, "outputs", n, *out);
+}
+
+/* The next item, (weight, bias or None). */
+static int next_affine(tt_args *items, const char *name, size_t in, size_t *out, PyObject *kept, tt_affine *affine)
 {
     PyObject *pair = items->values[items->next++];
     if (expect_tuple(items, name, pair, 2) < 0) return -1;
     tt_args parts = items_of(items, pair);
-    PyArrayObject *weight, *bias;
-    int ndim = in ? 2 : 1;
-    if (!(weight = tt_next_array(&parts, name, NPY_FLOAT32, ndim, ndim)) ||
+    PyArrayObject *bias;
+    *affine = (tt_affine){0};
+    int packed = in && !PyArray_Check(parts.values[0]);
+    if ((packed ? next_packed(&parts, name, in, out, kept, affine) : next_weight(&parts, name, in, out, affine)) < 0 ||
         tt_next_optional(&parts, name, NPY_FLOAT32, 1, 1, &bias) < 0)
         return -1;
-    if (!*out) *out = TT_DIM(weight, ndim - 1);
-    size_t dims[2] = {in, *out};
-    if (tt_expect_shape(items, name, weight, ndim, dims + 2 - ndim) < 0 ||
-        (bias && tt_expect_size(items, name, "elements in its bias", TT_DIM(bias, 0), *out) < 0))
-        return -1;
-    *affine = (tt_affine){TT_F32(weight), TT_F32_OR_NULL(bias)};
-    return 0;
+    affine->bias = TT_F32_OR_NULL(bias);
+    return bias ? tt_expect_size(items, name, "elements in its bias", TT_DIM(bias, 0), *out) : 0;
 }
 
+/* `kept` is a list of what the block refers to and the tuple itself does not hold. */
 static int read_block(const tt_args *args, PyObject *tuple, const tt_kv_cache *cache, size_t heads, size_t width,
-                      tt_decoder_block *block)
+                      PyObject *kept, tt_decoder_block *block)
 {
     if (expect_tuple(args, "each block", tuple, 10) < 0) return -1;
     tt_args items = items_of(args, tuple);
     size_t queries = heads * cache->d, keys = cache->kv_heads * cache->d;
     double eps1, eps2;
     block->hidden = 0;
-    if (next_affine(&items, "norm1", 0, &width, &block->norm1) < 0 ||
-        next_affine(&items, "q", width, &queries, &block->q) < 0 ||
-        next_affine(&items, "k", width, &keys, &block->k) < 0 ||
-        next_affine(&items, "v", width, &keys, &block->v) < 0 ||
-        next_affine(&items, "out", queries, &width, &block->out) < 0 ||
-        next_affine(&items, "norm2", 0, &width, &block->norm2) < 0 ||
-        next_affine(&items, "expand", width, &block->hidden, &block->expand) < 0)
+    if (next_affine(&items, "norm1", 0, &width, kept, &block->norm1) < 0 ||
+        next_affine(&items, "q", width, &queries, kept, &block->q) < 0 ||
+        next_affine(&items, "k", width, &keys, kept, &block->k) < 0 ||
+        next_affine(&items, "v", width, &keys, kept, &block->v) < 0 ||
+        next_affine(&items, "out", queries, &width, kept, &block->out) < 0 ||
+        next_affine(&items, "norm2", 0, &width, kept, &block->norm2) < 0 ||
+        next_affine(&items, "expand", width, &block->hidden, kept, &block->expand) < 0)
         return -1;
     if (!block->hidden) {
         PyErr_Format(PyExc_ValueError, "%s: expand has no outputs", args->function);
         return -1;
     }
-    if (next_affine(&items, "contract", block->hidden, &width, &block->contract) < 0 ||
+    if (next_affine(&items, "contract", block->hidden, &width, kept, &block->contract) < 0 ||
         tt_next_double(&items, "eps1", &eps1) < 0 || tt_next_double(&items, "eps2", &eps2) < 0)
         return -1;
     block->eps1 = (float)eps1;
@@ -260,7 +292,7 @@ static int read_layer(const tt_args *args, PyObject *layer, PyObject *lengths, s
 
 /* Reads `count` blocks and the layers that belong to them. */
 static int read_blocks(tt_args *args, PyObject *const *values, PyArrayObject *x, size_t heads, Py_ssize_t count,
-                       tt_decoder_block *blocks, tt_kv_cache *caches)
+                       PyObject *kept, tt_decoder_block *blocks, tt_kv_cache *caches)
 {
     caches[0].d = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -276,7 +308,7 @@ static int read_blocks(tt_args *args, PyObject *const *values, PyArrayObject *x,
             return -1;
         }
         PyObject *block = PyTuple_GET_ITEM(values[1], i);
-        if (read_block(args, block, &caches[0], heads, TT_DIM(x, 2), &blocks[i]) < 0) return -1;
+        if (read_block(args, block, &caches[0], heads, TT_DIM(x, 2), kept, &blocks[i]) < 0) return -1;
     }
     return 0;
 }
@@ -304,9 +336,10 @@ static PyObject *decode_blocks(PyObject *module, PyObject *const *values, Py_ssi
     }
     tt_decoder_block *blocks = PyMem_Calloc((size_t)layers, sizeof *blocks);
     tt_kv_cache *caches = PyMem_Calloc((size_t)layers, sizeof *caches);
+    PyObject *kept = PyList_New(0);
     tt_status status = TT_OUT_OF_MEMORY;
-    if (blocks && caches && read_blocks(&args, values, x, (size_t)heads, layers, blocks, caches) == 0 &&
-        (y = tt_new_like(x))) {
+    if (blocks && caches && kept &&
+        read_blocks(&args, values, x, (size_t)heads, layers, kept, blocks, caches) == 0 && (y = tt_new_like(x))) {
         memcpy(PyArray_DATA(y), PyArray_DATA(x), (size_t)PyArray_NBYTES(x));
         Py_BEGIN_ALLOW_THREADS
         status = tt_decode_blocks((size_t)layers, blocks, caches, (size_t)heads, TT_DIM(x, 2), TT_F32(y));
@@ -314,6 +347,7 @@ static PyObject *decode_blocks(PyObject *module, PyObject *const *values, Py_ssi
     }
     PyMem_Free(blocks);
     PyMem_Free(caches);
+    Py_XDECREF(kept);
     if (status == TT_OK) return (PyObject *)y;
     if (!PyErr_Occurred()) tt_raise("decode_blocks", status);
     Py_XDECREF(y);

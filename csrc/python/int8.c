@@ -123,8 +123,7 @@ static PyObject *pack_linear_int8(PyObject *module, PyObject *const *values, Py_
     return (PyObject *)packed;
 }
 
-/* The next three arguments: packed, k, n. */
-static PyArrayObject *next_packed_linear(tt_args *args, size_t *k, size_t *n)
+PyArrayObject *tt_next_packed_int8(tt_args *args, size_t *k, size_t *n)
 {
     PyArrayObject *packed = tt_next_array(args, "packed", NPY_UINT8, 1, 1);
     if (!packed || tt_next_size(args, "k", 0, k) < 0 || tt_next_size(args, "n", 0, n) < 0 ||
@@ -142,7 +141,7 @@ static PyObject *unpack_linear_int8(PyObject *module, PyObject *const *values, P
     size_t k, n;
     PyArrayObject *packed;
     if (tt_args_begin(&args, "unpack_linear_int8", values, count, 3) < 0 ||
-        !(packed = next_packed_linear(&args, &k, &n)))
+        !(packed = tt_next_packed_int8(&args, &k, &n)))
         return NULL;
     npy_intp dims[2] = {(npy_intp)k, (npy_intp)n};
     PyArrayObject *w = tt_new_array(2, dims, NPY_INT8);
@@ -162,7 +161,7 @@ static PyObject *linear_int8(PyObject *module, PyObject *const *values, Py_ssize
     tt_result result = {0};
     size_t k, n, m = 1;
     if (tt_args_begin(&args, "linear_int8", values, count, 12) < 0 ||
-        !(x_q = next_quantized(&args, 1, -1, &x)) || !(packed = next_packed_linear(&args, &k, &n)) ||
+        !(x_q = next_quantized(&args, 1, -1, &x)) || !(packed = tt_next_packed_int8(&args, &k, &n)) ||
         next_parameters(&args, n, &scale, &bias) < 0 || next_result(&args, &result) < 0)
         return NULL;
     int last = PyArray_NDIM(x_q) - 1;
@@ -187,7 +186,7 @@ static PyObject *linear_int8_dynamic(PyObject *module, PyObject *const *values, 
     size_t k, n, m = 1;
     int activation;
     if (tt_args_begin(&args, "linear_int8_dynamic", values, count, 7) < 0 ||
-        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(packed = next_packed_linear(&args, &k, &n)) ||
+        !(x = tt_next_array(&args, "x", NPY_FLOAT32, 1, -1)) || !(packed = tt_next_packed_int8(&args, &k, &n)) ||
         next_parameters(&args, n, &scale, &bias) < 0 ||
         tt_next_int(&args, "activation", TT_NONE, TT_RELU, &activation) < 0)
         return NULL;

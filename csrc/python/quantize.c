@@ -1,5 +1,6 @@
 #include "python/quantized.h"
 
+#include <float.h>
 #include <math.h>
 
 PyArrayObject *tt_next_bytes(tt_args *args, const char *name, int min_ndim, int max_ndim, int *is_signed)
@@ -34,8 +35,12 @@ int tt_next_scale(tt_args *args, const char *name, float *scale)
 
 int tt_check_scales(const tt_args *args, const char *name, PyArrayObject *scales)
 {
-    for (npy_intp i = 0; i < PyArray_SIZE(scales); i++)
-        if (check_scale(args, name, TT_F32(scales)[i]) < 0) return -1;
+    const float *scale = TT_F32(scales);
+    npy_intp count = PyArray_SIZE(scales);
+    int wrong = 0;
+    for (npy_intp i = 0; i < count; i++) wrong |= !(scale[i] > 0) | !(scale[i] <= FLT_MAX); /* no branch: vectors */
+    for (npy_intp i = 0; wrong && i < count; i++)
+        if (check_scale(args, name, scale[i]) < 0) return -1;
     return 0;
 }
 

@@ -13,6 +13,9 @@ int tt_next_scale(tt_args *args, const char *name, float *scale);
 /* Whether every scale is positive and finite. */
 int tt_check_scales(const tt_args *args, const char *name, PyArrayObject *scales);
 
+/* The next three arguments: packed, k, n of a matrix that pack_linear_int8 packed. */
+PyArrayObject *tt_next_packed_int8(tt_args *args, size_t *k, size_t *n);
+
 /* A fresh array of so many bytes that begins at a multiple of 64: a vector then never straddles two lines. */
 PyArrayObject *tt_new_packed(size_t bytes);
 

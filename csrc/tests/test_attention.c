@@ -129,13 +129,17 @@ static void decode_by_steps(const tt_decoder_block *block, const tt_kv_cache *ca
     size_t batch = cache->batch;
     float normal[9 * WIDTH], q[9 * QUERIES], k[9 * KEYS], v[9 * KEYS];
     float y[9 * QUERIES], hidden[9 * HIDDEN], out[9 * WIDTH];
-#define LINEAR(from, in, w, to, columns)                                                               \
-    tt_linear_f32(batch, columns, in, from, (tt_matrix){(w).weight, columns, 1}, NULL, (w).bias, TT_NONE, to)
+#define LINEAR(from, in, w, to, columns)                                                                       \
+    CHECK(((w).packed                                                                                          \
+               ? tt_linear_int8_dynamic(batch, columns, in, from, (w).packed, (w).scale, (w).bias, TT_NONE, to) \
+               : tt_linear_f32(batch, columns, in, from, (tt_matrix){(w).weight, columns, 1}, NULL, (w).bias,  \
+                               TT_NONE, to)) == TT_OK,                                                         \
+          "memory")
     tt_layer_norm_f32(batch, WIDTH, x, block->norm1.weight, block->norm1.bias, block->eps1, normal);
     LINEAR(normal, WIDTH, block->q, q, QUERIES);
     LINEAR(normal, WIDTH, block->k, k, KEYS);
     LINEAR(normal, WIDTH, block->v, v, KEYS);
-    CHECK(tt_attention_decode(cache, HEADS, q, k, v, 1 / sqrtf(DIM), y) == TT_OK, "memory");
+    CHECK(tt_attention_decode(cache, HEADS, q, k, v, (float)(1 / sqrt(DIM)), y) == TT_OK, "memory");
     LINEAR(y, QUERIES, block->out, out, WIDTH);
     for (size_t i = 0; i < batch * WIDTH; i++) x[i] += out[i];
     tt_layer_norm_f32(batch, WIDTH, x, block->norm2.weight, block->norm2.bias, block->eps2, normal);
@@ -146,7 +150,20 @@ static void decode_by_steps(const tt_decoder_block *block, const tt_kv_cache *ca
 #undef LINEAR
 }
 
-static void check_decode_blocks(size_t batch)
+/* The same weights, near enough, as integers. */
+static tt_affine packed_from(tt_affine w, size_t in, size_t columns, const float *scale)
+{
+    int8_t *integers = malloc(in * columns);
+    uint8_t *packed = malloc(tt_packed_bytes_int8(in, columns));
+    CHECK(integers && packed, "out of memory");
+    for (size_t i = 0; i < in * columns; i++) integers[i] = (int8_t)(w.weight[i] / *scale);
+    tt_pack_int8(in, columns, integers, packed);
+    free(integers);
+    return (tt_affine){.bias = w.bias, .packed = packed, .scale = scale};
+}
+
+/* With INT8 weights both ways give the same bits. */
+static void check_decode_blocks(size_t batch, int int8)
 {
     const size_t sizes[] = {WIDTH, WIDTH * QUERIES, WIDTH * KEYS, WIDTH * KEYS, QUERIES * WIDTH, WIDTH, WIDTH * HIDDEN,
                             HIDDEN * WIDTH};
@@ -157,10 +174,20 @@ static void check_decode_blocks(size_t batch)
         owned[2 * i + 1] = whole_numbers(biases[i], i + 9);
         for (size_t j = 0; j < sizes[i]; j++) owned[2 * i][j] *= 0.1f;
     }
-#define AFFINE(i) {owned[2 * i], owned[2 * i + 1]}
+#define AFFINE(i) {.weight = owned[2 * i], .bias = owned[2 * i + 1]}
     tt_decoder_block block = {HIDDEN,    AFFINE(0), AFFINE(1), AFFINE(2), AFFINE(3), AFFINE(4),
                               AFFINE(5), AFFINE(6), AFFINE(7), 1e-5f,     1e-5f};
 #undef AFFINE
+    float scale[HIDDEN];
+    for (int i = 0; i < HIDDEN; i++) scale[i] = 0.05f;
+    if (int8) {
+        block.q = packed_from(block.q, WIDTH, QUERIES, scale);
+        block.k = packed_from(block.k, WIDTH, KEYS, scale);
+        block.v = packed_from(block.v, WIDTH, KEYS, scale);
+        block.out = packed_from(block.out, QUERIES, WIDTH, scale);
+        block.expand = packed_from(block.expand, WIDTH, HIDDEN, scale);
+        block.contract = packed_from(block.contract, HIDDEN, WIDTH, scale);
+    }
     const tt_decoder_block blocks[LAYERS] = {block, block};
     int64_t lengths[9] = {0};
     size_t cached = batch * SHARED * ROOM * DIM;
@@ -177,11 +204,16 @@ static void check_decode_blocks(size_t batch)
         CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_OK, "memory");
         for (int i = 0; i < LAYERS; i++) decode_by_steps(&blocks[i], &caches[LAYERS + i], expected);
         for (size_t i = 0; i < batch * WIDTH; i++)
-            CHECK(fabsf(x[i] - expected[i]) <= 1e-3f * (1 + fabsf(expected[i])), "batch %zu: %g instead of %g", batch,
-                  x[i], expected[i]);
+            CHECK(fabsf(x[i] - expected[i]) <= (int8 ? 0 : 1e-3f * (1 + fabsf(expected[i]))),
+                  "batch %zu: %g instead of %g", batch, x[i], expected[i]);
     }
     lengths[0] = -1;
     CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_BAD_VALUE, "a length below 0");
+    lengths[0] = scale[0] = 0;
+    if (int8)
+        CHECK(tt_decode_blocks(LAYERS, blocks, caches, HEADS, WIDTH, x) == TT_BAD_VALUE, "a scale that is not above 0");
+    const tt_affine products[] = {block.q, block.k, block.v, block.out, block.expand, block.contract};
+    for (int i = 0; i < 6; i++) free((void *)products[i].packed);
     for (int i = 0; i < 2 * 8; i++) free(owned[i]);
     for (int i = 0; i < 2 * 2 * LAYERS; i++) free(memory[i]);
     free(x);
@@ -190,9 +222,9 @@ static void check_decode_blocks(size_t batch)
 
 void test_attention(void)
 {
-    check_decode_blocks(1);
-    check_decode_blocks(3);
-    check_decode_blocks(9);
+    const size_t batches[] = {1, 3, 9};
+    for (int i = 0; i < 3; i++)
+        for (int int8 = 0; int8 < 2; int8++) check_decode_blocks(batches[i], int8);
     for (int i = 0; i < SHAPES; i++) check(shapes[i]);
     const size_t widths[] = {1, 7, 16, 33, 64, 130};
     for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++)

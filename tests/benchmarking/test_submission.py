@@ -23,6 +23,8 @@ from tinytorch.benchmarking import (
     validate_submission_schema,
 )
 from tinytorch.layers import Linear, Sequential
+from tinytorch.quantization import QuantizedLinear
+from tinytorch.replacing import stored_bytes
 
 
 def report(name="model", model=None):
@@ -48,6 +50,15 @@ def test_a_report_holds_what_was_measured():
 def test_a_lowered_model_is_as_large_as_its_arrays():
     model = Sequential(Linear(10, 3))
     assert report(model=optimize(model)).metrics["model_size_mb"] == optimize(model).nbytes / 2**20
+
+
+def test_quantized_layers_inside_a_model_are_counted_once():
+    model = SimpleMLP()
+    model.fc1 = QuantizedLinear(model.fc1)
+    metrics = report(model=model).metrics
+    held = model.fc1.nbytes + model.fc2.weight.data.nbytes + model.fc2.bias.data.nbytes
+    assert metrics["model_size_mb"] == held / 2**20
+    assert stored_bytes(model.fc1) == model.fc1.nbytes
 
 
 def test_a_submission_with_improvements(tmp_path):

@@ -35,6 +35,15 @@ def test_events_name_their_data_and_baselines_learn(perf):
     assert found >= events.EVENTS["mlp_sprint"].target_accuracy
 
 
+def test_what_is_done_to_a_baseline_changes_no_later_one(perf):
+    model, dataset = perf.load_benchmark("mlp_sprint")
+    for parameter in model.parameters():
+        parameter.data[...] = 0
+    dataset["inputs"][...] = 0
+    model, dataset = perf.load_benchmark("mlp_sprint")
+    assert dataset["inputs"].any() and all(p.data.any() for p in model.parameters())
+
+
 @pytest.mark.parametrize("name", ["cnn_marathon", "transformer_decathlon"])
 def test_data_of_the_larger_events(name):
     (inputs, targets), (held_out, answers) = events.EVENTS[name].data()

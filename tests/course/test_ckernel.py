@@ -14,7 +14,7 @@ import pytest
 from tinytorch import kernels
 from tinytorch.course import ckernel
 from tinytorch.course.ckernel import compiler as compilers
-from tinytorch.course.ckernel import magic
+from tinytorch.course.ckernel import magic, vectorizer
 
 from .cells import MATMUL, RIGHT, ROWS, spoiled, starting
 
@@ -271,6 +271,12 @@ def test_the_compiler_says_which_loops_are_vectorised(compiler):
     assert_says(
         ckernel.compile(cell, "matmul", compiler=compiler).explain()[0], "calls a function for each element"
     )
+
+
+def test_vectors_written_by_hand_are_not_taken_for_arrays_that_overlap():
+    remarks = "cell.c:1:1: missed: not vectorized: no vectype for stmt: _1 = MEM[(const vec *)_2];\n"
+    (loop,) = vectorizer.loops(remarks, "for (int v = 0; v < 2; v++) sum[v] += x * b[v];")
+    assert_says(loop, "it works on vectors already")
 
 
 # ---- where there is no compiler ----

@@ -55,6 +55,12 @@ def grade(lab, tmp_path):
 DOUBLE, SQUARE = "def double(x): return x + x", "def square(x): return x * x"
 
 
+def test_a_cell_that_python_cannot_read_is_named(grade):
+    double, square = grade("def double(x) return x + x", SQUARE).checks
+    assert "no double in the notebook; Python cannot read a cell: expected ':'" in double.problem
+    assert square.status == "passed"
+
+
 def test_right_answers_get_all_points(grade):
     report = grade("import given", DOUBLE, SQUARE)
     assert report.points == report.possible == 3 and report.complete

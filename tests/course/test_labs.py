@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import re
 
 import pytest
 
@@ -66,3 +67,10 @@ def test_each_build_cell_has_a_mutant(number):
         if not about["grade_id"].startswith("predict_")
     }
     assert builds == {mutant.build for mutant in MUTANTS[number]}
+
+
+@pytest.mark.parametrize("number", labs.LABS)
+def test_readme_says_how_many_are_caught(number):
+    count = len(MUTANTS[number])
+    readme = (labs.NOTEBOOKS.parent / "README.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\| {number} .* \| {count} of {count} \|$", readme, re.MULTILINE)

@@ -1,5 +1,7 @@
 """The course's small tools, by both its editions' names."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from tinytorch.models import MLPClassifier
 from tinytorch.profiling import (
     FLOPCounter,
     MemoryProfiler,
+    Profiler,
     ProfilerContext,
     SimpleProfiler,
     Timer,
@@ -34,6 +37,16 @@ def test_memory_of_an_array():
     assert stats["allocated_bytes"] == pytest.approx(1e6, rel=0.05)
     assert stats["result"].shape == (250_000,)
     assert MemoryProfiler().measure(lambda n: np.ones(n).sum(), 250_000)["final_mb"] < 0.5
+
+
+def test_whoever_traces_memory_goes_on_doing_so():
+    tracemalloc.start()
+    try:
+        MemoryProfiler().profile(np.ones, (10,))
+        Profiler().measure_memory(MLPClassifier((4, 3)), (1, 4))
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
 
 
 def test_operations_by_hand():

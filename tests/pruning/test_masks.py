@@ -60,6 +60,7 @@ def test_pruned_weights_stay_zero_while_the_rest_trains():
     masks = prune(model, 0.8)
     assert masks.sparsity == pytest.approx(0.8, abs=0.01)
     optimizer = masks.wrap(Adam(model.parameters(), lr=0.01))
+    assert copy.deepcopy(optimizer).lr == 0.01
     before = [w.data.copy() for w in masks.weights]
     x, y = Tensor(RNG.standard_normal((16, 40))), Tensor(RNG.standard_normal((16, 10)))
     for _ in range(3):

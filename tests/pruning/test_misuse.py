@@ -9,7 +9,9 @@ from tests.pruning.models import cnn, mlp
 from tinytorch import Tensor
 from tinytorch.acceleration import optimize
 from tinytorch.activations import ReLU, Sigmoid
+from tinytorch.caching import enable_kv_cache
 from tinytorch.layers import Linear, Module, Sequential
+from tinytorch.models import char_gpt
 from tinytorch.pruning import (
     CubicSparsity,
     IterativeSparsity,
@@ -55,7 +57,20 @@ class Model(Module):
         return self.first(x)
 
 
+def with_cache():
+    model = char_gpt(20, 16, 1, 2, 8)
+    enable_kv_cache(model)
+    return model
+
+
 MISUSE = {
+    "a low rank while a cache is on": (lambda: low_rank(with_cache()), "low_rank: a copy.*disable_kv_cache"),
+    "smaller while a cache is on": (lambda: remove_units(with_cache(), 0.5), "remove_units: a copy"),
+    "sparse while a cache is on": (lambda: sparsify(with_cache(), measure=False), "sparsify: a copy"),
+    "layer by layer while a cache is on": (
+        lambda: sensitivity(with_cache(), lambda m: 0),
+        "sensitivity: a copy",
+    ),
     "a percentage": (lambda: prune(mlp(), 90), r"from 0 to 1.*did you mean 0\.9\?"),
     "less than nothing": (lambda: prune(mlp(), -0.1), "sparsity is -0.1, must be a number from 0 to 1"),
     "more than everything": (lambda: prune(mlp(), 1.1), "sparsity is 1.1, .* from 0 to 1"),
@@ -136,6 +151,7 @@ MISUSE = {
         lambda: find_ticket(mlp(), None, 0.5, rounds=0),
         "rounds must be at least 1",
     ),
+    "a ticket in percent": (lambda: find_ticket(mlp(), None, 90), "find_ticket.*did you mean 0.9"),
     "no temperature": (lambda: KnowledgeDistillation(mlp(), mlp(), 0), "temperature 0 must be > 0"),
     "too much alpha": (lambda: KnowledgeDistillation(mlp(), mlp(), 3, 1.5), "alpha 1.5 from 0 to 1"),
     "its own teacher": (lambda: (lambda m: KnowledgeDistillation(m, m))(mlp()), "the same model"),

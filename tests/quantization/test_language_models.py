@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tinytorch import Tensor, caching, kernels
+from tinytorch import Tensor, caching, kernels, transformers
 from tinytorch.layers import Linear
 from tinytorch.models import Llama, char_gpt
 from tinytorch.module import Module
@@ -60,6 +60,41 @@ def test_the_cache_changes_nothing_but_rounding(way, make):
     written = small.generate(IDS[:2, :5], 20, 0.0).data
     again = small.infer(written[:, :-1])[:, 4:].argmax(axis=-1)
     assert np.mean(again == written[:, 5:]) > 0.9
+
+
+@pytest.mark.kernel
+def test_one_call_for_all_blocks_writes_the_text_of_the_steps(monkeypatch):
+    small = quantize(gpt())
+    assert transformers.as_decoder_blocks(small.blocks) is not None
+    written = small.generate(IDS[:2, :5], 40, 0.0).data
+    cache, again = small.new_cache(1), small.new_cache(1)
+    logits = [small.infer(IDS[:1, t : t + 1], cache) for t in range(24)]
+    monkeypatch.setattr(transformers, "as_decoder_blocks", lambda blocks: None)
+    np.testing.assert_array_equal(small.generate(IDS[:2, :5], 40, 0.0).data, written)
+    np.testing.assert_array_equal([small.infer(IDS[:1, t : t + 1], again) for t in range(24)], logits)
+
+
+def calibrated(layer):
+    layer.calibrate([np.random.default_rng(0).standard_normal((8, layer.in_features)).astype(np.float32)])
+
+
+def doubled(layer):
+    plain = layer.infer
+    layer.infer = lambda x: 2 * plain(x)
+
+
+def hooked(layer):
+    layer.register_forward_hook(lambda module, inputs, output: output * 2)
+
+
+@pytest.mark.parametrize("change", [calibrated, doubled, hooked])
+def test_a_layer_that_computes_otherwise_is_honoured(change):
+    small = quantize(gpt())
+    change(small.blocks[1].mlp.linear1)
+    assert transformers.as_decoder_blocks(small.blocks) is None
+    cache = small.new_cache(3)
+    steps = [small.infer(IDS[:, t : t + 1], cache) for t in range(24)]
+    assert_nearly_equal(np.concatenate(steps, axis=1), small.infer(IDS))
 
 
 def assert_nearly_equal(y, expected):

@@ -64,6 +64,7 @@ def while_it_generates():
 
 MISUSE = {
     "a GPT with its cache on": (lambda: quantize(with_cache()), ValueError, "disable_kv_cache"),
+    "a GPT prepared with its cache on": (lambda: prepare_qat(with_cache()), ValueError, "disable_kv_cache"),
     "a GPT that generates": (while_it_generates, ValueError, "is generating"),
     "no calibration": (lambda: quantize(mlp(), activations="static"), ValueError, r"needs.*train_images"),
     "empty calibration": (lambda: quantize(mlp(), []), ValueError, "at least one sample"),

@@ -100,7 +100,8 @@ class TinyMLPerfCompetition:
     def __init__(self, results_dir: str | Path = "tinymlperf_results") -> None:
         self.results_dir = Path(results_dir)
         self.tinymlperf = TinyMLPerf()
-        self.profiler = CompetitionProfiler()
+        events = self.tinymlperf
+        self.profiler = CompetitionProfiler(events.profiler_warmup_runs, events.profiler_timing_runs)
 
     def submit_entry(
         self,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.autograd.engine import no_grad
-from tinytorch.datasets import load_digits, load_text
+from tinytorch.datasets import load_digits, load_text, next_token_windows
 from tinytorch.losses import cross_entropy
 from tinytorch.models import LeNet, MLPClassifier, char_gpt, next_token_loss
 from tinytorch.module import Module
@@ -59,15 +59,12 @@ def _digits(size: int) -> tuple[Data, Data]:
 
 @cache
 def _characters() -> tuple[Data, Data]:
-    """Pieces of the shipped text, each with the same piece one character later; the last tenth held out."""
+    """Windows of the shipped text; the last tenth held out."""
     text = load_text()
     tokenizer = CharTokenizer()
     tokenizer.build_vocab([text])
-    ids = np.asarray(tokenizer.encode(text))
-    count = (len(ids) - 1) // CONTEXT
-    inputs = ids[: count * CONTEXT].reshape(count, CONTEXT)
-    targets = ids[1 : count * CONTEXT + 1].reshape(count, CONTEXT)
-    held_out = count // 10
+    inputs, targets = next_token_windows(tokenizer.encode(text), CONTEXT)
+    held_out = len(inputs) // 10
     train = inputs[:-held_out], targets[:-held_out]
     return train, (inputs[-held_out:][:200], targets[-held_out:][:200])
 

@@ -11,7 +11,6 @@ import numpy as np
 from tinytorch import acceleration, kernels
 from tinytorch.autograd.engine import no_grad
 from tinytorch.benchmarking.suites import Suite
-from tinytorch.kernels import lessons
 from tinytorch.layers import Layer
 from tinytorch.models import DigitsCNN, LeNet, MLPClassifier
 from tinytorch.spatial import BatchNorm2d
@@ -28,29 +27,18 @@ def _numbers(*shape: int) -> np.ndarray:
 def _kernels() -> Suite:
     """Each kernel against the plain loop in C that does the same."""
     suite = Suite("kernels")
-    for name, make in {
-        "matmul 128": _matmul,
-        "conv2d 16×16, 32 to 32 channels": _conv2d,
-        "attention, 4 heads, 128 tokens": _attention,
-    }.items():
-        suite.add(name, make, names=("plain C loop", "kernel"))
+    for name, operation, size in (
+        ("matmul 128", "matmul", 128),
+        ("conv2d 16×16, 32 to 32 channels", "conv2d", 16),
+        ("attention, 4 heads, 128 tokens", "attention", 128),
+    ):
+        suite.add(name, partial(_ends_of_ladder, operation, size), names=("plain C loop", "kernel"))
     return suite
 
 
-def _matmul() -> Pair:
-    a, b, out = _numbers(128, 128), _numbers(128, 128), np.empty((128, 128), np.float32)
-    return lambda: lessons.matmul[0](a, b, out), lambda: kernels.matmul(a, b, out=out)
-
-
-def _conv2d() -> Pair:
-    x, w = _numbers(1, 32, 16, 16), _numbers(32, 32, 3, 3)
-    packed = kernels.pack(w)
-    return lambda: lessons.conv2d[0](x, w, padding=1), lambda: kernels.conv2d(x, packed, padding=1)
-
-
-def _attention() -> Pair:
-    q = _numbers(4, 128, 32)
-    return lambda: lessons.attention[0](q, q, q), lambda: kernels.attention(q[None], q[None], q[None])[0]
+def _ends_of_ladder(operation: str, size: int) -> Pair:
+    rungs = acceleration.ladder(operation, size)
+    return rungs["C, plain"], rungs["kernel"]
 
 
 def _inference() -> Suite:

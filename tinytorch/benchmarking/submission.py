@@ -16,9 +16,9 @@ from tinytorch.activations import ReLU
 from tinytorch.benchmarking.events import accuracy, as_input, latencies
 from tinytorch.layers import Linear
 from tinytorch.module import Module
-from tinytorch.tensor import Tensor
+from tinytorch.replacing import stored_bytes
+from tinytorch.tensor import MB_TO_BYTES, Tensor
 
-MB = 1024 * 1024
 METRICS = (
     "parameter_count",
     "model_size_mb",
@@ -70,7 +70,7 @@ class BenchmarkReport:
         Parameters
         ----------
         model : callable
-            A Module, or an `InferenceModel`, whose size is its ``nbytes``.
+            A Module or an `InferenceModel`, whose size is what `replacing.stored_bytes` counts.
         X_test, y_test : Tensor or array
             Held-out samples and their classes.
         num_runs : int
@@ -86,10 +86,13 @@ class BenchmarkReport:
         found = accuracy(model, inputs, targets.astype(np.int64))
         milliseconds = latencies(model, as_input(inputs[:1]), num_runs)
         parameters = model.parameters() if hasattr(model, "parameters") else []
-        size = getattr(model, "nbytes", None) or sum(parameter.data.nbytes for parameter in parameters)
+        if isinstance(model, Module) or hasattr(model, "nbytes"):
+            size = stored_bytes(model)
+        else:
+            size = sum(parameter.data.nbytes for parameter in parameters)
         self.metrics = {
             "parameter_count": sum(parameter.data.size for parameter in parameters),
-            "model_size_mb": size / MB,
+            "model_size_mb": size / MB_TO_BYTES,
             "accuracy": found,
             "latency_ms_mean": float(np.mean(milliseconds)),
             "latency_ms_std": float(np.std(milliseconds, ddof=1)) if num_runs > 1 else 0.0,

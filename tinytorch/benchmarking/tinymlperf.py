@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -71,17 +72,18 @@ class TinyMLPerf:
         Returns
         -------
         model, dataset
-            `dataset` has ``inputs``, ``targets``, ``event`` and ``description``.
+            `dataset` has ``inputs``, ``targets``, ``event`` and ``description``. Both are copies: what is
+            done to them changes no later baseline.
         """
         event = find_event(event_name)
         _, (inputs, targets) = event.data()
         dataset = {
             "event": event.name,
             "description": event.description,
-            "inputs": inputs,
-            "targets": targets,
+            "inputs": inputs.copy(),
+            "targets": targets.copy(),
         }
-        return event.train(), dataset
+        return copy.deepcopy(event.train()), dataset
 
     # ---- the standard benchmarks ----
 

@@ -11,6 +11,7 @@ from .shared import EXIT_INTERRUPTED, EXIT_USAGE
 
 COMMANDS = (
     "report",
+    "live",
     "milestones",
     "train",
     "generate",

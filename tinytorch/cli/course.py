@@ -120,10 +120,10 @@ def _lab(options: argparse.Namespace) -> int:
     import importlib.util
 
     folder = _folder(options)
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise ValueError("JupyterLab is not installed: pip install 'tinytorch[course]'")
     if not folder.is_dir():
         raise ValueError(f"{folder} is not there; `tinytorch course start N` makes it")
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise ValueError("JupyterLab is not installed: pip install 'tinytorch[course]'")
     return subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)]).returncode
 
 

@@ -66,10 +66,22 @@ def _model(name: str) -> Any:
     }
     if name not in kinds:
         if Path(name).exists():
-            return models.load_model(name)[0]
+            return _watchable(name, models.load_model(name)[0])
         raise ValueError(f"profile: {name!r} is neither a file nor one of {', '.join(kinds)}")
     model = kinds[name]()
     model.eval()
+    return model
+
+
+def _watchable(path: str, model: Any) -> Any:
+    """The model, if it has layers that can be watched one by one."""
+    from tinytorch.module import Module
+
+    if not isinstance(model, Module):
+        raise ValueError(
+            f"profile: {path} holds an {type(model).__name__}, whose stages run as one and cannot be watched "
+            "one by one; profile the float32 model that it was made of"
+        )
     return model
 
 

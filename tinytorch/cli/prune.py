@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .shared import EXIT_OK, positive, progress_bar
+from .shared import EXIT_OK, check_writable, positive, progress_bar
 from .tasks import Task, task_of
 
 EXAMPLE = """\
@@ -63,7 +63,9 @@ def run(options: argparse.Namespace) -> int:
 
     if options.epochs < 0:
         raise ValueError(f"prune: --epochs is {options.epochs}, must be 0 or more")
-    task = task_of(options.checkpoint, options.seed, options.text)
+    if options.out is not None:
+        check_writable("prune", options.out)
+    task = task_of(options.checkpoint, options.text)
     dense = copy.deepcopy(task.model)
     masks = prune(task.model, options.sparsity, block=options.block)
     with progress_bar() as progress:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .shared import EXIT_OK, progress_bar
+from .shared import EXIT_OK, check_writable, progress_bar
+from .tasks import Task, task_of
 
 EXAMPLE = """\
 Make a model first: `tinytorch train cnn` or `tinytorch train gpt`. Then
@@ -70,19 +71,16 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Quantize, judge, time, write; returns the exit code."""
-    from tinytorch.models.files import load_model
     from tinytorch.quantization import save_quantized
     from tinytorch.replacing import stored_bytes
     from tinytorch.timing import race
-    from tinytorch.transformers import LanguageModel
 
-    if not options.out.parent.is_dir() or options.out.is_dir():
-        raise ValueError(f"quantize: cannot write {options.out}: --out names a file in a folder that exists")
+    check_writable("quantize", options.out)
     with progress_bar() as progress:
         progress(0.0, "loading")
-        model, tokenizer = load_model(options.checkpoint)
-        writes = isinstance(model, LanguageModel)
-        judge = _judge_text(model, tokenizer, options.text) if writes else _judge_images()
+        task = task_of(options.checkpoint, options.text)
+        model, writes = task.model, task.tokenizer is not None
+        judge = _judge_text(task) if writes else _judge_images(task)
         progress(0.1, "quantizing")
         small = _quantized(model, judge, options, options.activations or ("dynamic" if writes else "static"))
         best = model if writes else _packed(model)
@@ -139,41 +137,29 @@ def _in_words(record: dict[str, Any], ratio: str) -> str:
 # ---- what models are judged by ----
 
 
-def _judge_images() -> Judge:
+def _judge_images(task: Task) -> Judge:
     """Held-out digits; one image is timed."""
-    from tinytorch.datasets import load_digits
-
-    images, labels = load_digits(32, "test")
+    images, labels = (tensor.data for tensor in task.held_out.tensors)
     one = np.ascontiguousarray(images[:1])
     return Judge(
         "accuracy",
-        load_digits(32, "train")[0][:CALIBRATION_SAMPLES],
+        task.train.tensors[0].data[:CALIBRATION_SAMPLES],
         lambda model: 100 * float(np.mean(model.predict(images) == labels)),
         lambda model: partial(model, one),
     )
 
 
-def _judge_text(model: Any, tokenizer: Any, file: Path | None) -> Judge:
-    """The last tenth of a shipped book or another text; one token after a prompt is timed."""
-    from tinytorch.datasets import load_text, next_token_windows
-
-    if tokenizer is None:
-        raise ValueError("quantize: this model has no tokenizer, so there is no text to judge it by")
-    text = load_text("alice") if file is None else file.read_text(encoding="utf-8")
-    ids = np.asarray(tokenizer.encode(text))
-    cut, length = len(ids) * 9 // 10, model.max_seq_len
-    if len(ids) - cut <= length:
-        raise ValueError(
-            f"quantize: the last tenth of the text, {len(ids) - cut} tokens, judges the model, which reads "
-            f"{length} at once; give a longer text"
-        )
-    samples = max(1, CALIBRATION_SAMPLES * 32 // length)
-    inputs, targets = next_token_windows(ids[cut:], length)
+def _judge_text(task: Task) -> Judge:
+    """Held-out text; one token after a prompt is timed."""
+    read, (inputs, targets) = (
+        [tensor.data for tensor in part.tensors] for part in (task.train, task.held_out)
+    )
+    samples = max(1, CALIBRATION_SAMPLES * 32 // task.model.max_seq_len)
     return Judge(
         "perplexity",
-        next_token_windows(ids[:cut], length)[0][:samples],
+        read[0][:samples],
         lambda form: _perplexity(form, inputs, targets),
-        partial(_one_token, ids[:PROMPT]),
+        partial(_one_token, read[0].ravel()[:PROMPT]),
     )
 
 
@@ -187,12 +173,8 @@ def _perplexity(model: Any, inputs: np.ndarray, targets: np.ndarray) -> float:
 
 def _one_token(prompt: np.ndarray, model: Any) -> Callable[[], Any]:
     """The call that decodes one token after the prompt, again and again."""
-    from tinytorch import kernels
-
     prompt = prompt[: model.max_seq_len // 2]
-    kv_heads = getattr(model, "num_kv_heads", model.num_heads)
-    sizes = model.num_layers, kv_heads, model.embed_dim // model.num_heads
-    cache = kernels.KVCache(1, model.max_seq_len, *sizes)
+    cache = model.new_cache()
     model.infer(prompt[None], cache)
 
     def decode() -> Any:

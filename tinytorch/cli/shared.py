@@ -1,10 +1,11 @@
-"""What the commands share: exit codes, kinds of arguments, a progress bar."""
+"""What the commands share: exit codes, kinds of arguments, a check of paths, a progress bar."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -18,6 +19,12 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
     return number
+
+
+def check_writable(command: str, path: Path) -> None:
+    """Refuse, before the work begins, a file that could not be written at its end."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(f"{command}: cannot write {path}: --out FILE names a file in a folder that exists")
 
 
 @contextlib.contextmanager

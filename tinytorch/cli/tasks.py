@@ -35,24 +35,27 @@ def writing(model: Any, tokenizer: Any, text: str) -> Task:
     if len(ids) < 20 * context:
         raise ValueError(
             f"the text has {len(ids)} tokens; a tenth is held out and the model reads {context} at once, "
-            f"so it takes {20 * context}"
+            f"so it takes {20 * context}; give a longer text"
         )
     cut = len(ids) * 9 // 10
     train, held_out = (_dataset(*next_token_windows(part, context)) for part in (ids[:cut], ids[cut:]))
     return Task(model, tokenizer, train, held_out, next_token_loss)
 
 
-def reading_digits(model: Any, seed: int) -> Task:
-    """To read handwritten digits of 32 x 32 pixels, each also twice shifted and turned; some are held out."""
+def reading_digits(model: Any) -> Task:
+    """To read handwritten digits of 32 x 32 pixels, each also twice shifted and turned; some are held out.
+
+    It is always the same ones, so that no command judges a model by what another has trained it on.
+    """
     from tinytorch.datasets import load_digits
     from tinytorch.losses import CrossEntropyLoss
 
-    train = _dataset(*load_digits(32, "train", seed, augment=2))
-    held_out = _dataset(*load_digits(32, "test", seed))
+    train = _dataset(*load_digits(32, "train", augment=2))
+    held_out = _dataset(*load_digits(32, "test"))
     return Task(model, None, train, held_out, CrossEntropyLoss())
 
 
-def task_of(path: str, seed: int, text: Path | None) -> Task:
+def task_of(path: str, text: Path | None) -> Task:
     """The model of a file, with what `tinytorch train` trained it on."""
     from tinytorch.generation import GenerationMixin
     from tinytorch.models import load_model
@@ -61,7 +64,7 @@ def task_of(path: str, seed: int, text: Path | None) -> Task:
     if not isinstance(model, GenerationMixin):
         if text is not None:
             raise ValueError(f"{path} holds a {type(model).__name__}, which reads digits; --text is for gpt")
-        return reading_digits(model, seed)
+        return reading_digits(model)
     if tokenizer is None:
         raise ValueError(f"{path} holds no tokenizer, so it reads no text")
     return writing(model, tokenizer, text_of(text))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .shared import EXIT_OK, positive, progress_bar
+from .shared import EXIT_OK, check_writable, positive, progress_bar
 from .tasks import Task, reading_digits, text_of, writing
 
 EXAMPLE = """\
@@ -67,8 +67,7 @@ def run(options: argparse.Namespace) -> int:
     from tinytorch.training import manual_seed
 
     out = options.out or Path(f"{options.model}.safetensors")
-    if not out.parent.is_dir() or out.is_dir():
-        raise ValueError(f"train: cannot write {out}: --out FILE names a file in a folder that exists")
+    check_writable("train", out)
     if options.text is not None and options.model != "gpt":
         raise ValueError(f"train: {options.model} learns from images; --text is for gpt")
     manual_seed(options.seed)
@@ -150,13 +149,13 @@ def _gpt(options: argparse.Namespace) -> Task:
 def _cnn(options: argparse.Namespace) -> Task:
     from tinytorch.models import DigitsCNN
 
-    return reading_digits(DigitsCNN(), options.seed)
+    return reading_digits(DigitsCNN())
 
 
 def _mlp(options: argparse.Namespace) -> Task:
     from tinytorch.models import MLPClassifier
 
-    return reading_digits(MLPClassifier(), options.seed)
+    return reading_digits(MLPClassifier())
 
 
 DEFAULTS = {

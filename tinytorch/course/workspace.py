@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytorch.course.checks import numbers, open_lab
+from tinytorch.experiments.storage import write_atomically
 
 FOLDER = "tinytorch-course"
 PROGRESS = "progress.json"
@@ -99,7 +100,7 @@ def remember(report: dict[str, Any], path: Path, folder: Path) -> None:
     """Keep the points of a check, with the fingerprint of the notebook that earned them."""
     known = _known(folder)
     known[str(report["lab"])] = {"points": report["points"], "notebook": _fingerprint(path)}
-    (folder / PROGRESS).write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    write_atomically(folder / PROGRESS, (json.dumps(known, indent=1) + "\n").encode())
 
 
 def status(folder: Path) -> list[Progress]:

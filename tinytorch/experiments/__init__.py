@@ -19,14 +19,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import ModuleType
 
-import numpy as np
-
 from tinytorch import kernels, timing
 from tinytorch.experiments.context import EFFORTS, Context
 from tinytorch.experiments.context import threads as threads_in_use
+from tinytorch.experiments.quiet import noise_floor
 from tinytorch.experiments.records import Record, Section, from_json, to_json
 from tinytorch.experiments.storage import ModelCache, cache_folder
-from tinytorch.quantities import Measured
 
 __all__ = ["EFFORTS", "NAMES", "Context", "Record", "Section", "from_json", "load", "run", "to_json"]
 
@@ -104,13 +102,8 @@ def run(
 
 def _measure_machine(record: Record, context: Context) -> None:
     """The noise floor and the ceilings that everything else is held against."""
-    a = np.random.default_rng(0).standard_normal((192, 192), dtype=np.float32)
-    out = np.empty_like(a)
-    context.noise, race = timing.noise_floor(
-        lambda: kernels.matmul(a, a, out=out), seconds=context.choose(0.3, 1.0, 2.0)
-    )
-    record.noise = Measured(context.noise, "×", 1.0, context.noise, race.ratio.n)
-    record.samples["noise floor"] = race
+    record.noise, record.samples["noise floor"] = noise_floor(context.choose(0.3, 1.0, 2.0))
+    context.noise = record.noise.value
     seconds = context.choose(0.1, 0.3, 1.0)
     record.ceilings["peak, 1 thread"] = timing.measure_peak(1, seconds=seconds)
     if context.threads > 1:

@@ -95,6 +95,8 @@ class Worker:
             else:
                 os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        with contextlib.suppress(OSError):  # what it was not sent in time
+            self._process.stdin.close()  # type: ignore[union-attr]
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # --- what a check asks for ---
@@ -182,13 +184,15 @@ class Worker:
 
     def _read(self) -> None:
         """Put answers into the queue, in a thread: reading from a pipe has no time limit of its own."""
-        while True:
-            try:
-                reply = wire.receive(self._process.stdout, self._lower)  # type: ignore[arg-type]
-            except (wire.WireError, OSError, ValueError) as error:
-                self._replies.put(wire.WireError(str(error)))
-                return
-            self._replies.put(reply)
+        assert self._process.stdout is not None
+        with self._process.stdout as pipe:
+            while True:
+                try:
+                    reply = wire.receive(pipe, self._lower)  # type: ignore[arg-type]
+                except (wire.WireError, OSError, ValueError) as error:
+                    self._replies.put(wire.WireError(str(error)))
+                    return
+                self._replies.put(reply)
 
     def _lift(self, value: Any) -> dict[str, int]:
         if isinstance(value, Subject):

@@ -130,9 +130,7 @@ class Judge:
                 return CheckFailed(f"there is no {name}: {error.problem}", error.hint)
         if any(isinstance(error, NotBuilt) for error in worker.errors):
             return NotBuilt(name)
-        unread = "".join(
-            f"; Python cannot read a cell: {error}" for error in self.submission.syntax_errors[:1]
-        )
+        unread = [f"; Python cannot read a cell: {error}" for error in self.submission.syntax_errors]
         return CheckFailed(
             f"there is no {name} in the notebook{unread[0] if unread else ''}",
             "run the notebook from the top (Restart and run all): names left over from earlier are not saved",

@@ -12,16 +12,21 @@ from ._registry import _C, REFUSED, alternative, replacements
 from .activation import gelu
 from .attention import _has_room
 from .cache import KVCache
+from .dynamic_int8 import linear_int8_dynamic
+from .int8 import PackedInt8
 from .matmul import linear
 from .norm import layer_norm
 
 __all__ = ["DecoderBlock", "decode_blocks"]
 
 Affine = tuple[np.ndarray, np.ndarray | None]
+Product = tuple[np.ndarray | PackedInt8, np.ndarray | None]
 
 
 class DecoderBlock(NamedTuple):
     """The weights of a pre-norm transformer block; each with its bias, which may be None.
+
+    The weight of a product is an array, or a PackedInt8 as ``linear_int8_dynamic`` takes it.
 
     Attributes
     ----------
@@ -38,13 +43,13 @@ class DecoderBlock(NamedTuple):
     """
 
     norm1: Affine
-    q: Affine
-    k: Affine
-    v: Affine
-    out: Affine
+    q: Product
+    k: Product
+    v: Product
+    out: Product
     norm2: Affine
-    expand: Affine
-    contract: Affine
+    expand: Product
+    contract: Product
     eps1: float = 1e-5
     eps2: float = 1e-5
 
@@ -79,8 +84,8 @@ def decode_blocks(x: ArrayLike, blocks: tuple[DecoderBlock, ...], cache: KVCache
 
     Notes
     -----
-    While a kernel it is made of is replaced (``matmul``, ``linear``, ``layer_norm``, ``gelu``,
-    ``attention_decode``), the steps run one by one, on the replacement.
+    While a kernel it is made of is replaced (``matmul``, ``linear``, ``linear_int8_dynamic``,
+    ``layer_norm``, ``gelu``, ``attention_decode``), the steps run one by one, on the replacement.
     """
     if _has_room(cache) and not replacements():
         try:
@@ -116,12 +121,14 @@ def _decode_blocks(x: Any, blocks: Any, cache: Any, heads: Any) -> np.ndarray:
     sizes = x.shape[2], heads * dim, kv_heads * dim
     blocks = tuple(_checked_block(f"{kernel}: block {i}", block, *sizes) for i, block in enumerate(blocks))
     cache._check_room(kernel, 1)
-    double = is_double(x) or any(is_double(y) for b in blocks for w in b[:8] for y in w if y is not None)
+    arrays = (y for b in blocks for affine in b[:8] for y in affine if isinstance(y, np.ndarray))
+    double = is_double(x) or any(is_double(y) for y in arrays)
     other = alternative(kernel, double, x.shape)
     if other is None and replacements():
         other = partial(
             reference.decode_blocks,
-            layer_norm=layer_norm, linear=linear, gelu=gelu, attention_decode=_attend,
+            layer_norm=layer_norm, linear=linear, linear_int8_dynamic=linear_int8_dynamic, gelu=gelu,
+            attention_decode=_attend,
         )  # fmt: skip
     return (other or _C.decode_blocks)(x, blocks, cache._layers, cache.lengths, heads)
 
@@ -155,8 +162,17 @@ def _checked_block(where: str, block: Any, width: int, queries: int, keys: int) 
 
 
 def _checked_affine(where: str, name: str, affine: Any, rows: int, columns: int | None) -> Any:
-    weight, bias = as_floats(where, ("bias",), weight=affine[0], bias=affine[1])
-    check_ndim(where, name, weight, 2, "(in, out)")
+    weight, bias = affine
+    if isinstance(weight, PackedInt8):
+        if len(weight.shape) != 2:
+            raise ValueError(
+                f"{where}: {name} must be a matrix (in, out), and this PackedInt8 holds the weights of a "
+                f"convolution, {weight.shape}"
+            )
+        (bias,) = as_floats(where, ("bias",), bias=bias)
+    else:
+        weight, bias = as_floats(where, ("bias",), weight=weight, bias=bias)
+        check_ndim(where, name, weight, 2, "(in, out)")
     columns = as_int(where, f"the outputs of {name}", weight.shape[1], 1) if columns is None else columns
     for axis in (0, 1):
         check_axes(

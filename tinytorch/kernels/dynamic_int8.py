@@ -44,7 +44,7 @@ def linear_int8_dynamic(
     if isinstance(packed, PackedInt8) and len(packed.shape) == 2 and not replacements():
         try:
             code = _ACTIVATIONS[activation]
-            y = _C.linear_int8_dynamic(x, packed._buffer, *packed.shape, packed.scale, bias, code)
+            y = _C.linear_int8_dynamic(x, *packed._parts, bias, code)
             return gelu(y) if activation == "gelu" else y
         except REFUSED:
             pass
@@ -63,6 +63,5 @@ def linear_int8_dynamic(
     other: Any = alternative(kernel, is_double(x), (*x.shape[:-1], packed.shape[1]))
     if other:
         return other(x, packed.unpack(), packed.scale, bias, activation)
-    weights = (packed._buffer, *packed.shape, packed.scale)
-    y = _C.linear_int8_dynamic(_C.as_float32(x), *weights, bias, _ACTIVATIONS[activation])
+    y = _C.linear_int8_dynamic(_C.as_float32(x), *packed._parts, bias, _ACTIVATIONS[activation])
     return gelu(y) if activation == "gelu" else y

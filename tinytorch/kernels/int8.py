@@ -46,13 +46,14 @@ class PackedInt8:
         Bytes held, scales and padding included.
     """
 
-    __slots__ = ("_buffer", "groups", "scale", "shape")
+    __slots__ = ("_buffer", "_parts", "groups", "scale", "shape")
 
     def __init__(self, buffer: np.ndarray, shape: tuple[int, ...], scale: np.ndarray, groups: int) -> None:
         self._buffer = buffer
         self.shape = shape
         self.scale = scale
         self.groups = groups
+        self._parts = (buffer, *shape, scale)  # as C takes them
 
     @property
     def nbytes(self) -> int:
@@ -298,9 +299,8 @@ def linear_int8(
     """
     if isinstance(packed, PackedInt8) and not replacements():
         try:
-            weights = (packed._buffer, *packed.shape, packed.scale, bias)
             output = _short_output(activation, out_scale, out_zero_point, out_dtype)
-            return _C.linear_int8(x_q, x_scale, x_zero_point, *weights, *output)
+            return _C.linear_int8(x_q, x_scale, x_zero_point, *packed._parts, bias, *output)
         except REFUSED:
             pass
     kernel = "linear_int8"
@@ -318,8 +318,7 @@ def linear_int8(
     other = alternative(kernel, False, shape, dtype=out.dtype)
     if other:
         return other(x_q, scale, point, packed.unpack(), packed.scale, bias, *out.fused())
-    weights = (packed._buffer, *packed.shape, packed.scale)
-    return _C.linear_int8(x_q, scale, point, *weights, bias, *out.numbers())
+    return _C.linear_int8(x_q, scale, point, *packed._parts, bias, *out.numbers())
 
 
 def conv2d_int8(
@@ -373,7 +372,7 @@ def conv2d_int8(
     """
     if isinstance(packed, PackedInt8) and packed.groups == groups and not replacements():
         try:
-            weights = (packed._buffer, *packed.shape, packed.scale, bias)
+            weights = (*packed._parts, bias)
             moves = (*both(stride), *both(padding), *both(dilation), groups)
             output = _short_output(activation, out_scale, out_zero_point, out_dtype)
             form = (_LAYOUTS[x_layout], _LAYOUTS[out_layout], *both(max_pool or 1))
@@ -399,7 +398,7 @@ def conv2d_int8(
         weights = (packed.unpack(), packed.scale, bias)
         y = other(planes, scale, point, *weights, *window.options().values(), *out.fused())
         return _in_layout(max_pool2d(y, pool), out_layout)
-    weights = (packed._buffer, *packed.shape, packed.scale, bias)
+    weights = (*packed._parts, bias)
     form = (_LAYOUTS[x_layout], _LAYOUTS[out_layout], *pool)
     return _C.conv2d_int8(x_q, scale, point, *weights, *window.numbers(), *out.numbers(), *form)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,28 +16,24 @@ import numpy as np
 from tinytorch.attention import MultiHeadAttention
 from tinytorch.autograd.engine import no_grad
 from tinytorch.embeddings import Embedding
-from tinytorch.layers import Linear
 from tinytorch.module import Module
 from tinytorch.profiling.watching import LayerCall, watch
 from tinytorch.spatial import Conv2d
 from tinytorch.tensor import Tensor
-
-MB = 1024 * 1024
 
 
 def layer_flops(call: LayerCall) -> int:
     """Operations of one layer's run, two for each multiply-add; one for each output of any other layer."""
     outputs = math.prod(call.output.shape)
     module = call.module
-    if isinstance(module, Linear):
-        return 2 * outputs * module.weight.shape[0]
+    if hasattr(module, "in_features"):  # a Linear, or what stands in its place, such as a quantized one
+        return 2 * outputs * module.in_features
     if isinstance(module, Conv2d):
         return 2 * outputs * math.prod(module.weight.shape[1:])
     if isinstance(module, MultiHeadAttention):
         batch, length, width = call.input_shape
-        return (
-            4 * batch * length * length * width
-        )  # scores, then the weighted sum; projections count themselves
+        # Scores, then the weighted sum; projections count themselves.
+        return 4 * batch * length * length * width
     if next(module.named_children(), None) is not None:
         return 0
     return outputs
@@ -49,21 +46,43 @@ def example_input(model: Module, shape: tuple[int, ...]) -> Any:
 
 
 def run_watched(model: Module, x: Any) -> list[LayerCall]:
+    """What each layer was given and gave in one pass without a graph, inner layers first."""
     calls: list[LayerCall] = []
     with no_grad(), watch(model, calls.append):
         model(x)
     return calls
 
 
+@dataclass(frozen=True)
+class Traced:
+    """What a call gave back, and the bytes held before it, at the most, and after it."""
+
+    result: Any
+    before: int
+    peak: int
+    after: int
+
+
+def traced(call: Callable[[], Any]) -> Traced:
+    """Call with Python's and NumPy's allocations counted; whoever counts them already goes on doing so."""
+    running = tracemalloc.is_tracing()
+    if not running:
+        tracemalloc.start()
+    try:
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        result = call()
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        if not running:
+            tracemalloc.stop()
+    return Traced(result, before, peak, after)
+
+
 def traced_peak(call: Callable[[], Any]) -> int:
     """Most bytes that `call` held at once, beyond what was held before."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        call()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+    found = traced(call)
+    return found.peak - found.before
 
 
 def own_parameters(module: Module) -> list[Tensor]:

@@ -14,7 +14,7 @@ from tinytorch import _text, intervals, timing
 from tinytorch.autograd.engine import no_grad
 from tinytorch.module import Module
 from tinytorch.profiling import rooflines
-from tinytorch.profiling.counting import layer_flops, own_parameters, traced_peak
+from tinytorch.profiling.counting import layer_flops, own_parameters, run_watched, traced_peak
 from tinytorch.profiling.rooflines import Roofline
 from tinytorch.profiling.watching import LayerCall, watch
 from tinytorch.quantities import Measured
@@ -155,7 +155,7 @@ def profile_layers(
         if rounds is None:
             fewest = intervals.rounds_needed(confidence)
             rounds = int(min(max(seconds / (2 * last), fewest), timing.MAX_ROUNDS))
-        calls = _watched_pass(model, x)
+        calls = sorted(run_watched(model, x), key=lambda call: call.start)
         plain, passes = [], []
         for number in range(rounds):
             for watched in (False, True) if number % 2 == 0 else (True, False):
@@ -171,14 +171,6 @@ def _pass(model: Module, x: Any) -> float:
     start = time.perf_counter()
     model(x)
     return time.perf_counter() - start
-
-
-def _watched_pass(model: Module, x: Any) -> list[LayerCall]:
-    """What each layer was given and gave, in the order in which they begin."""
-    calls: list[LayerCall] = []
-    with watch(model, calls.append):
-        model(x)
-    return sorted(calls, key=lambda call: call.start)
 
 
 def _layer_seconds(model: Module, x: Any) -> dict[str, float]:

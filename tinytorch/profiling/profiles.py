@@ -12,7 +12,6 @@ from tinytorch.autograd.engine import no_grad
 from tinytorch.module import Module
 from tinytorch.profiling import rooflines
 from tinytorch.profiling.counting import (
-    MB,
     example_input,
     gflops,
     layer_flops,
@@ -20,6 +19,7 @@ from tinytorch.profiling.counting import (
     run_watched,
     traced_peak,
 )
+from tinytorch.tensor import MB_TO_BYTES
 
 OPTIMIZER_BUFFERS = {"sgd": 0, "adam": 2, "adamw": 2}  # arrays kept for each parameter
 
@@ -60,9 +60,9 @@ class Profiler:
         with no_grad():
             peak = parameters + traced_peak(lambda: model(x))
         self.memory_tracker = {
-            "parameter_memory_mb": parameters / MB,
-            "activation_memory_mb": activations / MB,
-            "peak_memory_mb": peak / MB,
+            "parameter_memory_mb": parameters / MB_TO_BYTES,
+            "activation_memory_mb": activations / MB_TO_BYTES,
+            "peak_memory_mb": peak / MB_TO_BYTES,
             "memory_efficiency": parameters / peak if peak else 1.0,
         }
         return self.memory_tracker
@@ -103,7 +103,7 @@ class Profiler:
         latency = self.measure_latency(model, x, 3, 20)
         machine = timing.machine()
         peak, bandwidth = rooflines.ceilings(machine["level"], machine["threads"])
-        moved = (memory["parameter_memory_mb"] + memory["activation_memory_mb"]) * MB + x.data.nbytes
+        moved = (memory["parameter_memory_mb"] + memory["activation_memory_mb"]) * MB_TO_BYTES + x.data.nbytes
         speed = gflops(flops, latency)
         memory_bound = flops / moved * bandwidth.value < peak.value
         return {
@@ -112,7 +112,7 @@ class Profiler:
             "latency_ms": latency,
             **memory,
             "gflops_per_second": speed,
-            "memory_bandwidth_mbs": moved / MB / (latency / 1e3),
+            "memory_bandwidth_mbs": moved / MB_TO_BYTES / (latency / 1e3),
             "computational_efficiency": speed / peak.value,
             "is_memory_bound": memory_bound,
             "is_compute_bound": not memory_bound,
@@ -134,7 +134,7 @@ class Profiler:
             model.zero_grad()
         latency = float(np.median(seconds)) * 1e3
         flops = 2 * forward["flops"]  # one product for the input's gradient, one for the weight's
-        gradients = parameter_bytes(model) / MB
+        gradients = parameter_bytes(model) / MB_TO_BYTES
         total = forward["latency_ms"] + latency
         return {
             **{f"forward_{name}": forward[name] for name in ("flops", "latency_ms", "peak_memory_mb")},

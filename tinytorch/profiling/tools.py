@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import tracemalloc
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,8 +11,9 @@ import numpy as np
 
 from tinytorch import _text
 from tinytorch.module import Module
-from tinytorch.profiling.counting import MB
+from tinytorch.profiling.counting import traced
 from tinytorch.profiling.profiles import Profiler
+from tinytorch.tensor import MB_TO_BYTES
 
 Options = Mapping[str, Any] | None
 
@@ -98,22 +98,15 @@ class MemoryProfiler:
             ``baseline_mb`` before it, ``peak_mb`` and ``allocated_mb`` (the peak above the baseline),
             ``final_mb`` after it, each also in bytes, and the function's ``result``.
         """
-        running = tracemalloc.is_tracing()
-        if not running:
-            tracemalloc.start()
-        try:
-            tracemalloc.reset_peak()
-            baseline = tracemalloc.get_traced_memory()[0]
-            result = func(*args, **(kwargs or {}))
-            final, peak = tracemalloc.get_traced_memory()
-        finally:
-            if not running:
-                tracemalloc.stop()
-        sizes = {"baseline": baseline, "peak": peak, "allocated": peak - baseline, "final": final}
+        found = traced(lambda: func(*args, **(kwargs or {})))
+        sizes = {
+            "baseline": found.before, "peak": found.peak, "allocated": found.peak - found.before,
+            "final": found.after,
+        }  # fmt: skip
         return {
-            **{f"{name}_mb": size / MB for name, size in sizes.items()},
+            **{f"{name}_mb": size / MB_TO_BYTES for name, size in sizes.items()},
             **{f"{name}_bytes": size for name, size in sizes.items()},
-            "result": result,
+            "result": found.result,
         }
 
     def measure(self, func: Callable, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -278,7 +271,7 @@ class SimpleProfiler:
         found = {
             "name": name or getattr(func, "__name__", "operation"),
             "result": result,
-            "result_size_mb": size / MB,
+            "result_size_mb": size / MB_TO_BYTES,
             "wall_time": wall,
         }
         if self.track_cpu:

@@ -10,7 +10,6 @@ Source: Denton et al., "Exploiting Linear Structure Within Convolutional Network
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from .._arrays import is_number
 from ..layers import Linear, Sequential
-from ..replacing import replace_layers
+from ..replacing import copy_model, replace_layers
 from ..tensor import Tensor
 from .masks import checked_layers
 
@@ -121,7 +120,7 @@ def low_rank(model: Any, energy: float = 0.9) -> tuple[Any, dict[str, Factors]]:
         What became of each layer that was replaced, by name. The others would not have become smaller: below
         r = in · out / (in + out) two layers hold less than one.
     """
-    result = copy.deepcopy(model)
+    result = copy_model("low_rank", model)
     factors, others = {}, {}
     for name, layer in checked_layers("low_rank", result).items():
         if isinstance(layer, Linear):

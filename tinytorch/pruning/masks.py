@@ -267,6 +267,8 @@ class MaskedOptimizer:
         self._masks.apply()
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_optimizer":  # not there yet, while a copy is being made
+            raise AttributeError(name)
         return getattr(self._optimizer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -25,7 +25,7 @@ from ..acceleration import (
 from ..autograd.engine import is_grad_enabled, no_grad
 from ..layers import Linear, Module, Sequential
 from ..quantities import Measured
-from ..replacing import replace_layers
+from ..replacing import copy_model, replace_layers
 from ..spatial import Conv2d
 from ..tensor import Tensor, array_of, as_tensor, from_numpy
 from .masks import as_rows, check_block, checked_layers, named_layers, prunable_layers
@@ -277,7 +277,7 @@ def _names_of_products(model: Any) -> Iterator[str]:
 
 def _sparse_copy(model: Module, x: Any, choice: _Choice) -> Module:
     """A copy of the model with sparse layers inside, frozen and in eval mode."""
-    dense = copy.deepcopy(model).eval().requires_grad_(False)
+    dense = copy_model("sparsify", model).eval().requires_grad_(False)
     seen = _inputs_of_layers(dense, x) if choice.measure else {}
     decisions, sparse = [], {}
     for name, layer in prunable_layers(dense).items():

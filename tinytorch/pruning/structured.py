@@ -10,7 +10,6 @@ batch norm folded in, which batch norm's own scale decides as well (Liu et al., 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from ..acceleration import flat_layers
 from ..activations import ELU, GELU, LeakyReLU, ReLU, SiLU, Tanh
 from ..layers import Dropout, Flatten, Layer, Linear, Module, Sequential
 from ..pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d, GlobalAvgPool2d, GlobalMaxPool2d
+from ..replacing import copy_model
 from ..spatial import AvgPool2d, BatchNorm2d, Conv2d, MaxPool2d
 from ..tensor import Tensor
 from ..transformers import MLP
@@ -209,7 +209,7 @@ def remove_units(model: Any, ratio: float) -> Any:
         0 to below 1.
     """
     removed = weakest_units(model, ratio)
-    smaller = copy.deepcopy(model)
+    smaller = copy_model("remove_units", model)
     for link, gone in zip(links(smaller), removed, strict=True):
         link.keep(~gone)
     for parameter in smaller.parameters():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .masks import Masks, checked_layers, prune
+from ..replacing import copy_model
+from .masks import Masks, check_sparsity, checked_layers, prune
 
 Array = np.ndarray
 
@@ -74,7 +74,7 @@ def sensitivity(
     shares = tuple(sorted(sparsities))
 
     def pruned_score(layer: str, sparsity: float) -> float:
-        pruned = copy.deepcopy(model)
+        pruned = copy_model("sensitivity", model)
         prune(pruned, {layer: sparsity}, block=block)
         return float(score(pruned))
 
@@ -137,6 +137,7 @@ def find_ticket(
         raise ValueError(
             f"find_ticket: rounds must be at least 1, got {rounds}: a ticket is found by training"
         )
+    check_sparsity("find_ticket", sparsity)
     start = model.state_dict()
     masks = prune(model, 0.0, block=block)
     for done in range(1, rounds + 1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +20,7 @@ from tinytorch.acceleration import (
 from tinytorch.autograd import no_grad
 from tinytorch.layers import Linear, Sequential
 from tinytorch.module import Module
+from tinytorch.replacing import copy_model
 from tinytorch.spatial import Conv2d
 from tinytorch.tensor import Tensor, from_numpy
 from tinytorch.transformers import LanguageModel
@@ -140,11 +140,6 @@ def _check(model: Any, weights: str, activations: str | None, calibration: Any) 
         raise ValueError("quantize: this model was prepared by prepare_qat; convert(model) makes it integers")
     if not isinstance(model, Module):
         raise TypeError(f"quantize: model must be a Module, got {type(model).__name__}")
-    if getattr(model, "_cache_enabled", False) or getattr(model, "_described", None):
-        raise ValueError(
-            "quantize: a copy of this model would go on using its float32 layers, since it is generating or "
-            "has a KV cache switched on; call caching.disable_kv_cache(model) first"
-        )
     if weights == "int4" and activations is not None:
         raise ValueError(
             f'quantize: weights="int4" keeps activations in float32, so activations={activations!r} '
@@ -192,7 +187,7 @@ def _with_linears(
     calibration: Batches | None = None,
 ) -> Module:
     """A copy in eval mode with every Linear quantized; with an observer their inputs' scales are static."""
-    model = copy.deepcopy(model).eval()
+    model = copy_model("quantize", model).eval()
     observers = _observe_inputs(model, observer, calibration) if observer else {}
 
     def quantized(module: Module) -> QuantizedLinear | None:

@@ -63,6 +63,13 @@ class QuantizedLinear(Module):
         """x (..., in_features), an array, to (..., out_features), without a graph."""
         return run_stages(self.stages, x)
 
+    def weight_and_bias(self) -> tuple[kernels.PackedInt8, Array | None] | None:
+        """What `kernels.decode_blocks` takes for this layer, or None where it computes otherwise."""
+        match self.stages:
+            case (DenseDynamic(weight, bias, None),):
+                return weight, bias
+        return None
+
     def forward(self, x: Tensor) -> Tensor:
         """x (..., in_features) to (..., out_features); no gradient flows through integers."""
         if x.shape[-1:] != (self.in_features,):

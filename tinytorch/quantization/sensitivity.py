@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from tinytorch.autograd import no_grad
 from tinytorch.module import Module
-from tinytorch.replacing import replace_layers
+from tinytorch.replacing import copy_model, replace_layers
 from tinytorch.tensor import Tensor, from_numpy
 
 from .convert import Batches, batches_of
@@ -79,7 +78,7 @@ def sensitivity(
     list of LayerSensitivity
         In the order of the model; sort by `error` to see which layers to leave in float32.
     """
-    model = copy.deepcopy(model).eval()
+    model = copy_model("sensitivity", model).eval()
     inputs = inputs.data if isinstance(inputs, Tensor) else np.asarray(inputs)
     samples = list(batches_of(inputs if calibration is None else calibration))
     expected = _outputs(model, inputs)

@@ -18,7 +18,6 @@ Stochastic Neurons*, 2013 (straight-through estimator).
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +29,7 @@ from tinytorch.acceleration import InferenceModel, lower
 from tinytorch.autograd import Function, no_grad, record
 from tinytorch.layers import Linear, linear
 from tinytorch.module import Module, Parameter
+from tinytorch.replacing import copy_model
 from tinytorch.spatial import Conv2d, conv2d
 from tinytorch.tensor import Tensor
 
@@ -197,7 +197,7 @@ def prepare_qat(
         activation_bits=activation_bits,
         observer=observer_type(observer),
     )
-    model = copy.deepcopy(model)
+    model = copy_model("prepare_qat", model)
     if not replace_modules(model, make):
         raise TypeError(f"prepare_qat: {type(model).__name__} has no Linear or Conv2d layer to round")
     return model
@@ -222,7 +222,7 @@ def with_rounded_weights(model: Module) -> Any:
         layer.weight = Parameter(module.rounding(module.weight, out_axis).data)
         return layer
 
-    model = copy.deepcopy(model)
+    model = copy_model("convert", model)
     if not replace_modules(model, plain):
         raise ValueError(
             f"convert: this {type(model).__name__} was not prepared; call prepare_qat before training, "

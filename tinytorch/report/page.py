@@ -72,7 +72,9 @@ def page(record: Record) -> str:
 
 def _ceilings(record: Record) -> str:
     entries = {"noise floor": record.noise, **record.ceilings}
-    parts = [f"{html.escape(name)} {_cell(value)}" for name, value in entries.items() if value is not None]
+    parts = [
+        f"{html.escape(name)} {cell_html(value)}" for name, value in entries.items() if value is not None
+    ]
     return f'<p class="soft">{" · ".join(parts)}</p>' if parts else ""
 
 
@@ -95,7 +97,7 @@ def _section(section: Section) -> str:
     if section.statements:
         parts.append(
             "<ul>"
-            + "".join(f"<li>{_statement(statement)}</li>" for statement in section.statements)
+            + "".join(f"<li>{statement_html(statement)}</li>" for statement in section.statements)
             + "</ul>"
         )
     parts += [_table(table) for table in section.tables]
@@ -107,12 +109,13 @@ def _source(source: Source) -> str:
     return f'<a href="{html.escape(source.url)}">{html.escape(source.title)}</a>'
 
 
-def _statement(statement: Statement) -> str:
-    cells = {name: _cell(quantity) for name, quantity in statement.quantities.items()}
+def statement_html(statement: Statement) -> str:
+    """A sentence with its numbers in place."""
+    cells = {name: cell_html(quantity) for name, quantity in statement.quantities.items()}
     return html.escape(statement.text, quote=False).format(**cells)
 
 
-def _cell(entry: Cell) -> str:
+def cell_html(entry: Cell) -> str:
     """Text, or a number with its interval and its tag."""
     if entry is None:
         return "–"
@@ -130,7 +133,7 @@ def _table(table: Table) -> str:
     rows = []
     for row in table.rows:
         cells = (
-            f"<td{'' if isinstance(entry, str) else ' class=number'}>{_cell(entry)}</td>" for entry in row
+            f"<td{'' if isinstance(entry, str) else ' class=number'}>{cell_html(entry)}</td>" for entry in row
         )
         rows.append(f"<tr>{''.join(cells)}</tr>")
     note = f'<p class="soft">{html.escape(table.note)}</p>' if table.note else ""
@@ -142,9 +145,12 @@ def _table(table: Table) -> str:
 
 
 def _figure(figure: Figure, name: str) -> str:
-    """Inline SVG, its ids made the page's own: two figures would otherwise share clip paths."""
-    drawing = viz.svg(viz.draw(figure))
-    drawing = re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", drawing)
-    tags = sorted({line.tag for line in figure.series}) if hasattr(figure, "series") else [figure.tag]
-    marks = "".join(f'<span class="tag {tag}">{tag}</span>' for tag in tags)
+    """Inline SVG under its title, with what its numbers are."""
+    drawing = unique_ids(viz.svg(viz.draw(figure)), name)
+    marks = "".join(f'<span class="tag {tag}">{tag}</span>' for tag in words.figure_tags(figure))
     return f"<figure>{drawing}<figcaption>{html.escape(figure.title)}{marks}</figcaption></figure>"
+
+
+def unique_ids(drawing: str, name: str) -> str:
+    """The SVG with ids that begin with a name: two on one page would otherwise share clip paths."""
+    return re.sub(r'(\bid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", drawing)

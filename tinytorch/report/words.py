@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinytorch.experiments.records import Record, Table
+from tinytorch.experiments.records import Chart, Figure, Record, Table
 from tinytorch.quantities import Measured, Modelled, Quantity
 
 SUMMARY_COLUMNS = ["optimization", "speed-up", "compression", "accuracy loss", "pays from", "hurts when"]
@@ -20,6 +20,11 @@ def origin(quantity: Quantity) -> str:
     if isinstance(quantity, Modelled):
         return f"modelled: {quantity.formula}"
     return f"quoted: {quantity.source}"
+
+
+def figure_tags(figure: Figure) -> list[str]:
+    """What the numbers in a figure are: measured, modelled or quoted."""
+    return sorted({line.tag for line in figure.series}) if isinstance(figure, Chart) else [figure.tag]
 
 
 def machine_line(record: Record) -> str:

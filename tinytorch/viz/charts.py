@@ -281,6 +281,7 @@ def pareto(
     x_label: str = "",
     y_label: str = "",
     larger_is_better: tuple[bool, bool] = (False, True),
+    x_scale: str = "linear",
 ) -> Figure:
     """Named dots; those that no other beats in both directions are joined by a line.
 
@@ -290,8 +291,11 @@ def pareto(
         Name → (x, y), such as latency and accuracy.
     larger_is_better : (bool, bool)
         For x and for y.
+    x_scale : "linear" or "log"
+        Logarithmic where the slowest takes many times as long as the fastest.
     """
     checks.not_empty("pareto", "points", points)
+    checks.choice("pareto", "x_scale", x_scale, SCALES)
     for name, point in points.items():
         if len(checks.numbers("pareto", f"point {name!r}", point, ("x and y",))) != 2:
             raise ValueError(f"pareto: point {name!r} must be (x, y), got {point!r}")
@@ -308,8 +312,10 @@ def pareto(
     for name, (x, y) in points.items():
         axes.plot(x, y, "o" if name in best else "X", color=COLORS[0] if name in best else GREY)
         axes.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize="small")
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label, xscale=x_scale)
     axes.margins(0.15)
+    if x_scale == "log":
+        number_axis(axes.xaxis, [x for x, _ in points.values()], log=True)
     return figure
 
 

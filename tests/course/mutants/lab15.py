@@ -14,6 +14,7 @@ MUTANTS = [
     Mutant("only the first start", "samples", "        start = clock()\n", "        start = start if times else clock()\n"),
     Mutant("the median instead of the samples", "samples", "return times", "return float(np.median(times))"),
     Mutant("warm-up kept among the samples", "samples", "    for _ in range(warmup):\n        call()\n", "    rounds += warmup\n"),
+    Mutant("a clock of its own", "samples", "    times = []\n", "    import time\n\n    clock = time.perf_counter_ns\n    times = []\n"),
     Mutant("milliseconds", "samples", "(clock() - start) / repeats", "(clock() - start) / repeats / 1e6"),
     Mutant("mean for median", "interval", "np.median(ordered)", "np.mean(ordered)"),
     Mutant("the fastest for the median", "interval", "np.median(ordered)", "ordered[0]"),

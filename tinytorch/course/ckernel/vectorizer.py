@@ -21,9 +21,10 @@ REASONS = (
     (r"clobbers memory|call instruction cannot be vectorized", "it calls a function for each element"),
     (r"number of iterations cannot be computed|could not determine number of loop iterations",
      "how often it runs is not known before it starts"),
-    (r"aliasing|cannot identify array bounds|unsafe dependent memory|bad data dependence|no vectype",
+    (r"aliasing|cannot identify array bounds|unsafe dependent memory|bad data dependence",
      "the arrays might overlap, or an element is read at an address that depends on data (a gather); "
      "restrict on the pointers promises that arrays do not overlap"),
+    (r"no vectype", "it works on vectors already, or on values of which no vector is made"),
     (r"used outside the loop|unsupported use in stmt|dependence",
      "each step needs the result of the step before"),
     (r"complicated access pattern|strided|gap|access function",

@@ -307,37 +307,42 @@ def _pair(found: Any) -> tuple[Any, Any]:
 @lab.add("entry", points=2)
 def check_entry(leaderboard_entry: Subject, *, rng: np.random.Generator) -> None:
     """An entry holds what somebody else needs in order to believe it, and to repeat it."""
-    seconds = np.exp(0.2 * rng.standard_normal(21)) / 1000
+    mood = np.exp(rng.standard_normal(21)) / 1000
+    seconds, baseline = mood * np.exp(0.05 * rng.standard_normal(21)), 1.7 * mood
     seconds[3] *= 50
     right = rng.random(40) < 0.8
     about = {**ABOUT, "level": "avx2"}
-    found = leaderboard_entry("mine", seconds, right, about)
-    _check_keys("leaderboard_entry", found, ("name", "seconds", "low", "high", "n", "accuracy", "machine"))
+    found = leaderboard_entry("mine", baseline, seconds, right, about)
+    keys = ("name", "gain", "low", "high", "n", "seconds", "accuracy", "machine")
+    _check_keys("leaderboard_entry", found, keys)
     expect(found["name"] == "mine", f"the name should be 'mine', and is {found['name']!r}")
-    close("the entry's seconds", found["seconds"], np.median(seconds),
-          "the median: the best of many is luck, and the mean belongs to the one slow sample")  # fmt: skip
-    expect(found["n"] == 21, f"n should be the number of times, 21, and is {found['n']}")
-    _check_interval("the entry's interval", found["low"], found["high"], seconds, 0.95)
+    hint = "the baseline's time / the model's in the same round, above 1 if the model is faster"
+    close("the gain", found["gain"], np.median(baseline / seconds), hint)
+    _check_interval("the gain's interval", found["low"], found["high"], baseline / seconds, 0.95)
+    expect(found["n"] == 21, f"n should be the number of rounds, 21, and is {found['n']}")
+    hint = "the median: the best of many is luck, and the mean belongs to the one slow sample"
+    close("the entry's seconds", found["seconds"], np.median(seconds), hint)
     close("the accuracy", found["accuracy"], right.mean(), "the share of right answers, from 0 to 1")
     expect(found["machine"] == about, f"the machine should be {about}, and is {found['machine']!r}")
     for missing in ABOUT:
         less = {key: value for key, value in about.items() if key != missing}
         hint = f"a time without {missing!r} can't be compared with anything: refuse it"
-        expect_error("ValueError", leaderboard_entry, "mine", seconds, right, less, hint=hint)
+        expect_error("ValueError", leaderboard_entry, "mine", baseline, seconds, right, less, hint=hint)
     seconds[5] = math.nan
-    expect_error("ValueError", leaderboard_entry, "mine", seconds, right, about, hint="NaN is no time")
+    hint = "NaN is no time: let `compare` see both arrays as they are"
+    expect_error("ValueError", leaderboard_entry, "mine", baseline, seconds, right, about, hint=hint)
 
 
 @lab.add("rank", points=2)
 def check_rank(rank: Subject) -> None:
     """Places for those who are accurate enough, shared where nobody can tell, and only on one machine."""
     entries = [
-        _entry("slow", 9.0, 8.0, 9.5),
-        _entry("quick and wrong", 0.5, 0.4, 0.6, accuracy=0.5),
-        _entry("second", 1.2, 1.05, 1.4),
-        _entry("first", 1.0, 0.9, 1.1),
-        _entry("third", 1.3, 1.15, 1.5),
-        _entry("fourth", 1.45, 1.3, 1.6, tinytorch="1.1"),  # another version is what one wants to compare
+        _entry("slow", 0.2, 0.1, 0.3),
+        _entry("quick and wrong", 9.0, 8.0, 9.5, accuracy=0.5),
+        _entry("second", 2.7, 2.4, 2.9),
+        _entry("first", 3.0, 2.8, 3.2),
+        _entry("third", 2.5, 2.2, 2.7),
+        _entry("fourth", 2.1, 1.9, 2.3, tinytorch="1.1"),  # another version is what one wants to compare
     ]
     found = rank(entries, 0.9)
     wanted = [(1, "first"), (1, "second"), (3, "third"), (3, "fourth"), (5, "slow")]
@@ -347,7 +352,7 @@ def check_rank(rank: Subject) -> None:
     expect(
         [pair[1] for pair in pairs if isinstance(pair, tuple)] == names,
         f"the order should be {', '.join(names)}, and is {pairs}",
-        "the fastest first, by their medians; entries with less than the least accuracy have no place",
+        "the largest gain first; entries with less than the least accuracy have no place",
     )
     hint = "who overlaps with the first of a place shares it; the next place counts all who are before"
     expect(pairs == wanted, f"the places should be {wanted}, and are {pairs}", hint)
@@ -359,8 +364,8 @@ def check_rank(rank: Subject) -> None:
         expect_error("ValueError", rank, other, 0.9, hint=hint)
 
 
-def _entry(name: str, seconds: float, low: float, high: float, accuracy: float = 0.95, **about: Any) -> dict:
-    numbers = {"seconds": seconds, "low": low, "high": high, "n": 15, "accuracy": accuracy}
+def _entry(name: str, gain: float, low: float, high: float, accuracy: float = 0.95, **about: Any) -> dict:
+    numbers = {"gain": gain, "low": low, "high": high, "n": 15, "seconds": 1 / gain, "accuracy": accuracy}
     return {"name": name, **numbers, "machine": {**ABOUT, **about}}
 
 

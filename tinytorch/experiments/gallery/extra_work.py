@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytorch import kernels
-from tinytorch.acceleration import optimize
+from tinytorch.acceleration import fused_and_separate, optimize
 from tinytorch.experiments.gallery.case import Calls, case
 from tinytorch.experiments.gallery.overhead import numbers
 from tinytorch.experiments.trained import seeded
@@ -86,12 +86,7 @@ def fusion_when_compute_bound() -> Calls:
     """Fusion saves passes over the output; next to 512 products for each output they hardly show, so
     there is nothing to gain.
     """
-    x, bias = numbers(512, 512), numbers(512)
-    packed = kernels.pack(numbers(512, 512))
-    return Calls(
-        lambda: kernels.relu(kernels.linear(x, packed) + bias),
-        lambda: kernels.linear(x, packed, bias, activation="relu"),
-    )
+    return Calls(*fused_and_separate(512, 512))
 
 
 @case("A copy to make an operand contiguous", "the kernel reads it transposed", "copied, then multiplied")

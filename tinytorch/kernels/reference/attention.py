@@ -5,7 +5,7 @@ import numpy as np
 from .activation import gelu as _gelu
 from .matmul import linear as _linear
 from .norm import layer_norm as _layer_norm
-from .quantize import quantize_positions
+from .quantize import linear_int8_dynamic, quantize_positions
 
 
 def _masked_scores(q, k, causal, mask, scale, matmul):
@@ -88,18 +88,27 @@ def attention_decode(
     return y
 
 
+def _times_packed(x, packed, bias):
+    return linear_int8_dynamic(x, packed.unpack(), packed.scale, bias)
+
+
 def decode_blocks(
     x, blocks, layers, lengths, heads,
-    *, layer_norm=_layer_norm, linear=_linear, gelu=_gelu, attention_decode=attention_decode,
+    *, layer_norm=_layer_norm, linear=_linear, linear_int8_dynamic=_times_packed, gelu=_gelu,
+    attention_decode=attention_decode,
 ):  # fmt: skip
     """x (B, 1, E) through each block: x + attention(norm1(x)), then x + contract(gelu(expand(norm2(x))))."""
+
+    def multiply(x, weight, bias):
+        return (linear if isinstance(weight, np.ndarray) else linear_int8_dynamic)(x, weight, bias)
+
     for block, layer in zip(blocks, layers, strict=True):
         normal = layer_norm(x, *block.norm1, block.eps1)
         # (B, 1, heads * D) and (B, heads, 1, D) are the same in memory.
-        q, k, v = (linear(normal, *w) for w in (block.q, block.k, block.v))
+        q, k, v = (multiply(normal, *w) for w in (block.q, block.k, block.v))
         q, k, v = (y.reshape(len(x), -1, 1, q.shape[2] // heads) for y in (q, k, v))
         y = attention_decode(q, k, v, *layer, lengths, q.shape[3] ** -0.5)
-        x = x + linear(y.reshape(len(x), 1, -1), *block.out)
-        hidden = gelu(linear(layer_norm(x, *block.norm2, block.eps2), *block.expand))
-        x = x + linear(hidden, *block.contract)
+        x = x + multiply(y.reshape(len(x), 1, -1), *block.out)
+        hidden = gelu(multiply(layer_norm(x, *block.norm2, block.eps2), *block.expand))
+        x = x + multiply(hidden, *block.contract)
     return x
