@@ -121,6 +121,11 @@ MODULES = {
         matmul_naive(a, b) matmul_blocked(a, b, block_size=64) matmul_numpy(a, b) matmul(a, b)
         OptimizedBackend() DEFAULT_WARMUP_ITERATIONS DEFAULT_TIMING_ITERATIONS
     """,
+    "pruning": """
+        DenseMLP(input_size=784, hidden_sizes=(512, 256, 128), output_size=10, activation='relu')
+        MagnitudePruner() analyze_pruning_accuracy_tradeoffs() analyze_pruning_vs_quantization()
+        explore_production_pruning()
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding
@@ -171,6 +176,11 @@ ATTRIBUTES = {
     "tt.GPT(5, 4, 1, 2, 8)": """
         token_embedding position_embedding blocks ln_f lm_head generate embed_dim num_layers num_heads
         max_seq_len
+    """,
+    "tt.pruning.DenseMLP()": "count_parameters count_nonzero_parameters forward predict get_memory_usage_mb",
+    "tt.pruning.MagnitudePruner()": """
+        analyze_weight_distribution prune_by_magnitude measure_inference_speedup
+        calculate_threshold create_mask prune measure_accuracy_impact
     """,
     "tt.nn.Sequential(tt.ReLU())": "layers forward parameters",
 }
