@@ -126,6 +126,13 @@ MODULES = {
         MagnitudePruner() analyze_pruning_accuracy_tradeoffs() analyze_pruning_vs_quantization()
         explore_production_pruning()
     """,
+    "caching experimental.kv_cache": """
+        KVCache(batch_size, max_seq_len, num_layers, num_heads, head_dim)
+        CachedMultiHeadAttention(embed_dim, num_heads, dropout=0.0)
+        generate_with_cache(
+            model_func, initial_tokens, max_new_tokens=50, embed_dim=64, num_heads=8, num_layers=4)
+        analyze_kv_cache_performance()
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding

@@ -69,13 +69,14 @@ def test_the_race_runs_on_sparse_kernels():
 def test_one_array():
     pruner, w = MagnitudePruner(), np.random.default_rng(1).standard_normal((20, 30)).astype(np.float32)
     pruned, mask, stats = pruner.prune(w)
-    assert mask.sum() == stats["pruned_params"] == 180 and stats["actual_sparsity"] == pytest.approx(0.7)
+    assert mask.sum() == stats["remaining_params"] == 180 and stats["actual_sparsity"] == pytest.approx(0.7)
     np.testing.assert_array_equal(pruned, w * mask)
     np.testing.assert_array_equal(mask, pruner.create_mask(w, stats["threshold"]))
     assert pruner.prune(np.ones((10, 10)), 0.3)[1].sum() == 70  # ties do not all go
     impact = pruner.measure_accuracy_impact(w, pruned)
-    assert impact["max_error"] == pytest.approx(stats["threshold"])
-    assert impact["energy_kept"] == pytest.approx(1 - impact["relative_error"] ** 2, rel=1e-4)
+    assert impact["max_absolute_error"] == pytest.approx(stats["threshold"])
+    assert impact["mean_relative_error"] == pytest.approx(0.7)  # what goes is wrong by all of itself
+    assert impact["weight_norm_preservation"] == pytest.approx(np.linalg.norm(pruned) / np.linalg.norm(w))
 
 
 def test_tradeoffs_are_measured_on_digits(capsys):

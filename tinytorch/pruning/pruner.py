@@ -192,8 +192,8 @@ class MagnitudePruner:
         pruned : array of the same shape
         mask : bool array, True where a weight is kept
         stats : dict
-            ``target_sparsity``, ``actual_sparsity``, ``threshold``, ``original_params``, ``pruned_params``
-            (those left), ``compression_ratio`` (the first over the second).
+            ``target_sparsity``, ``actual_sparsity``, ``threshold``, ``original_params``,
+            ``remaining_params``, ``pruned_params``, and ``compression_ratio``, original over remaining.
         """
         array = checked_weights("MagnitudePruner.prune", weights)
         mask = magnitude_mask(array, sparsity)
@@ -203,7 +203,8 @@ class MagnitudePruner:
             "actual_sparsity": 1 - kept / array.size,
             "threshold": self.calculate_threshold(array, sparsity),
             "original_params": array.size,
-            "pruned_params": kept,
+            "remaining_params": kept,
+            "pruned_params": array.size - kept,
             "compression_ratio": array.size / kept if kept else float("inf"),
         }
         return array * mask, mask, stats
@@ -214,8 +215,8 @@ class MagnitudePruner:
         Returns
         -------
         dict
-            ``mse``, ``max_error``, ``relative_error`` (the norm of the difference over the original's),
-            ``energy_kept`` (the share of the sum of squares).
+            ``mean_absolute_error``, ``max_absolute_error``, ``mean_relative_error`` (each weight's error over
+            its magnitude), ``weight_norm_preservation`` (the norm after over the norm before).
         """
         operation = "MagnitudePruner.measure_accuracy_impact"
         before = checked_weights(operation, original_weights)
@@ -225,12 +226,13 @@ class MagnitudePruner:
                 f"{operation}: weights before and after pruning must have one shape.\n"
                 f"  original {before.shape}\n  pruned   {after.shape}"
             )
-        error, norm = before - after, float(np.linalg.norm(before))
+        error, norm = np.abs(before - after), float(np.linalg.norm(before))
+        relative = np.divide(error, np.abs(before), out=np.zeros_like(error), where=before != 0)
         return {
-            "mse": float(np.mean(error**2)),
-            "max_error": float(np.abs(error).max()),
-            "relative_error": float(np.linalg.norm(error)) / norm if norm else 0.0,
-            "energy_kept": (float(np.linalg.norm(after)) / norm) ** 2 if norm else 1.0,
+            "mean_absolute_error": float(error.mean()),
+            "max_absolute_error": float(error.max()),
+            "mean_relative_error": float(relative.mean()),
+            "weight_norm_preservation": float(np.linalg.norm(after)) / norm if norm else 1.0,
         }
 
 

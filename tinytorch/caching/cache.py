@@ -1,9 +1,4 @@
-"""Module 19: the key-value cache. What attention computed for earlier tokens is kept, not computed again.
-
-Without it, the n-th new token costs a pass over all n tokens; with it, a pass over one token that
-looks back at n stored keys and values. `GPT.generate` uses one on its own; here it can be held in
-the hand: filled, read, switched on for a model and off again.
-"""
+"""The cache itself, and a model that uses one: switched on, and off again."""
 
 from __future__ import annotations
 
@@ -11,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from . import kernels
-from .attention import MultiHeadAttention
-from .tensor import MB_TO_BYTES, Tensor, from_numpy
+from .. import kernels
+from ..attention import MultiHeadAttention
+from ..tensor import MB_TO_BYTES, Tensor, from_numpy
 
 
 class KVCache(kernels.KVCache):
