@@ -121,10 +121,14 @@ MODULES = {
         matmul_naive(a, b) matmul_blocked(a, b, block_size=64) matmul_numpy(a, b) matmul(a, b)
         OptimizedBackend() DEFAULT_WARMUP_ITERATIONS DEFAULT_TIMING_ITERATIONS
     """,
-    "pruning": """
+    "pruning nn.utils.prune": """
         DenseMLP(input_size=784, hidden_sizes=(512, 256, 128), output_size=10, activation='relu')
         MagnitudePruner() analyze_pruning_accuracy_tradeoffs() analyze_pruning_vs_quantization()
         explore_production_pruning()
+        analyze_weight_redundancy(weights, title='Weight Analysis')
+        prune_conv_filters(conv_weights, sparsity=0.5)
+        compare_structured_vs_unstructured(conv_weights, sparsity=0.5)
+        SparseLinear(in_features, out_features) ModelCompressor() benchmark_sparse_inference_speedup()
     """,
     "caching experimental.kv_cache": """
         KVCache(batch_size, max_seq_len, num_layers, num_heads, head_dim)
@@ -188,6 +192,14 @@ ATTRIBUTES = {
     "tt.pruning.MagnitudePruner()": """
         analyze_weight_distribution prune_by_magnitude measure_inference_speedup
         calculate_threshold create_mask prune measure_accuracy_impact
+    """,
+    "tt.pruning.SparseLinear(2, 3)": """
+        load_dense_weights prune_weights forward_dense forward_sparse_naive forward_sparse_optimized
+        benchmark_speedup dense_weights sparse_weights mask bias sparsity in_features out_features
+    """,
+    "tt.pruning.ModelCompressor()": """
+        analyze_model_for_compression compress_model validate_compression_quality compressed_model
+        compression_stats
     """,
     "tt.nn.Sequential(tt.ReLU())": "layers forward parameters",
 }

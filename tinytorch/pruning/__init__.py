@@ -12,10 +12,21 @@ on how they go:
 which layers bear it, `find_ticket` where a sparse network comes from. `sparsify` puts sparse products in the
 place of dense ones where a race says that they pay.
 
+`DenseMLP` and `MagnitudePruner`, `SparseLinear` and `ModelCompressor` are the lecture's: they work on plain
+arrays, and on the same kernels.
+
 Pruning and quantization combine: zeros stay zeros in INT8, whose scales are symmetric. There is no sparse
 INT8 kernel, so what is quantized after pruning is stored and multiplied like any other INT8 layer.
 """
 
+from .arrays import (
+    SparseLinear,
+    analyze_weight_redundancy,
+    benchmark_sparse_inference_speedup,
+    compare_structured_vs_unstructured,
+    prune_conv_filters,
+)
+from .compressor import ModelCompressor
 from .course import Compressor, compress_model, magnitude_prune, measure_sparsity, structured_prune
 from .distillation import KnowledgeDistillation
 from .gradual import CubicSparsity, IterativeSparsity, PruneGradually
@@ -50,15 +61,20 @@ __all__ = [
     "MagnitudePruner",
     "MaskedOptimizer",
     "Masks",
+    "ModelCompressor",
     "PruneGradually",
     "Sensitivity",
     "SparseConvolution",
     "SparseDense",
     "SparseLayer",
+    "SparseLinear",
     "SparseModel",
     "Ticket",
     "analyze_pruning_accuracy_tradeoffs",
     "analyze_pruning_vs_quantization",
+    "analyze_weight_redundancy",
+    "benchmark_sparse_inference_speedup",
+    "compare_structured_vs_unstructured",
     "compress_model",
     "decisions_table",
     "explore_production_pruning",
@@ -73,6 +89,7 @@ __all__ = [
     "prunable",
     "prunable_layers",
     "prune",
+    "prune_conv_filters",
     "remove_units",
     "sensitivity",
     "sparsify",
