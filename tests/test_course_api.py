@@ -131,6 +131,11 @@ MODULES = {
         quantize_model(model, calibration_data=None) compare_model_sizes(original, quantized)
         INT8_MIN_VALUE INT8_MAX_VALUE INT8_RANGE EPSILON BYTES_PER_FLOAT32 BYTES_PER_INT8 MB_TO_BYTES
     """,
+    "pruning": """
+        DenseMLP(input_size=784, hidden_sizes=(512, 256, 128), output_size=10, activation='relu')
+        MagnitudePruner() analyze_pruning_accuracy_tradeoffs() analyze_pruning_vs_quantization()
+        explore_production_pruning()
+    """,
     "core.setup": "",
     "nn": """
         Module Layer Linear Dropout ReLU Sigmoid Softmax Tanh Conv2d MaxPool2d AvgPool2d Embedding
@@ -190,6 +195,11 @@ ATTRIBUTES = {
     """,
     "tt.quantization.QuantizedConv2d(3, 4, 3)": "forward quantize_weights weight_quantized weight_scale",
     "tt.quantization.QuantizedCNN()": "forward predict calibrate_and_quantize is_quantized",
+    "tt.pruning.DenseMLP()": "count_parameters count_nonzero_parameters forward predict get_memory_usage_mb",
+    "tt.pruning.MagnitudePruner()": """
+        analyze_weight_distribution prune_by_magnitude measure_inference_speedup
+        calculate_threshold create_mask prune measure_accuracy_impact
+    """,
     "tt.nn.Sequential(tt.ReLU())": "layers forward parameters",
 }
 

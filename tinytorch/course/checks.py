@@ -192,6 +192,16 @@ def expect(condition: Any, problem: str, hint: str = "") -> None:
         raise CheckFailed(problem, hint)
 
 
+def choice(answer: Any, right: str, hint: str, *, judge: str = "the measurements say") -> None:
+    """Fail unless the answer is the right one of the letters a to d."""
+    letter = answer.strip().lower() if isinstance(answer, str) else ""
+    expect(
+        letter in ("a", "b", "c", "d"),
+        f"the answer is one of the letters a, b, c and d, and this is {answer!r}",
+    )
+    expect(letter == right, f"({letter}) is not what {judge}", hint)
+
+
 def expect_error(kind: str, call: Callable, *args: Any, hint: str = "") -> None:
     """The call must raise an exception of this kind (its class's name, or a base's)."""
     try:

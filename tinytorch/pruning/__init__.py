@@ -21,6 +21,7 @@ from .distillation import KnowledgeDistillation
 from .gradual import CubicSparsity, IterativeSparsity, PruneGradually
 from .low_rank import Factors, factorize, low_rank, low_rank_approximate
 from .masks import MaskedOptimizer, Masks, magnitude_mask, n_m_mask, prunable, prunable_layers, prune
+from .pruner import DenseMLP, MagnitudePruner
 from .sparse import (
     Decision,
     SparseConvolution,
@@ -32,14 +33,21 @@ from .sparse import (
 )
 from .structured import remove_units, zero_units
 from .studies import Sensitivity, Ticket, find_ticket, sensitivity
+from .tradeoffs import (
+    analyze_pruning_accuracy_tradeoffs,
+    analyze_pruning_vs_quantization,
+    explore_production_pruning,
+)
 
 __all__ = [
     "Compressor",
     "CubicSparsity",
     "Decision",
+    "DenseMLP",
     "Factors",
     "IterativeSparsity",
     "KnowledgeDistillation",
+    "MagnitudePruner",
     "MaskedOptimizer",
     "Masks",
     "PruneGradually",
@@ -49,8 +57,11 @@ __all__ = [
     "SparseLayer",
     "SparseModel",
     "Ticket",
+    "analyze_pruning_accuracy_tradeoffs",
+    "analyze_pruning_vs_quantization",
     "compress_model",
     "decisions_table",
+    "explore_production_pruning",
     "factorize",
     "find_ticket",
     "low_rank",
