@@ -197,10 +197,9 @@ def write_plots(results: Sequence[Result], folder: Path) -> None:
 
 
 def _series(group: Sequence[Result], peer: str) -> dict[str, Any]:
-    """Ratios to one peer; NaN, which is not drawn, where a shape has no such peer."""
-    ratios = [result.ratio(peer) if peer in result.peers else None for result in group]
-    columns = {
-        key: [math.nan if ratio is None else getattr(ratio, part) for ratio in ratios]
-        for key, part in (("y", "value"), ("low", "low"), ("high", "high"))
-    }
-    return {"name": peer, "x": [result.shape for result in group], **columns}
+    """Ratios to one peer, at the shapes that have such a peer."""
+    raced = [result for result in group if peer in result.peers]
+    ratios = [result.ratio(peer) for result in raced]
+    parts = (("y", "value"), ("low", "low"), ("high", "high"))
+    columns = {key: [getattr(ratio, part) for ratio in ratios] for key, part in parts}
+    return {"name": peer, "x": [result.shape for result in raced], **columns}

@@ -121,6 +121,16 @@ MODULES = {
         matmul_naive(a, b) matmul_blocked(a, b, block_size=64) matmul_numpy(a, b) matmul(a, b)
         OptimizedBackend() DEFAULT_WARMUP_ITERATIONS DEFAULT_TIMING_ITERATIONS
     """,
+    "quantization perf.quantization optimization.quantization": """
+        RealisticCNN(input_channels=3, num_classes=10) QuantizedRealisticCNN(input_channels=3, num_classes=10)
+        ProperINT8Quantizer() test_proper_quantization_performance() analyze_quantization_scaling()
+        BaselineCNN(input_channels=3, num_classes=10) INT8Quantizer() QuantizedCNN(input_channels=3)
+        QuantizedConv2d(in_channels, out_channels, kernel_size) QuantizationPerformanceAnalyzer()
+        EfficientCNN() QuantizedEfficientCNN(fp32_model)
+        quantize_int8(tensor) dequantize_int8(q, scale, zero_point) Quantizer QuantizedLinear
+        quantize_model(model, calibration_data=None) compare_model_sizes(original, quantized)
+        INT8_MIN_VALUE INT8_MAX_VALUE INT8_RANGE EPSILON BYTES_PER_FLOAT32 BYTES_PER_INT8 MB_TO_BYTES
+    """,
     "pruning nn.utils.prune": """
         DenseMLP(input_size=784, hidden_sizes=(512, 256, 128), output_size=10, activation='relu')
         MagnitudePruner() analyze_pruning_accuracy_tradeoffs() analyze_pruning_vs_quantization()
@@ -188,6 +198,14 @@ ATTRIBUTES = {
         token_embedding position_embedding blocks ln_f lm_head generate embed_dim num_layers num_heads
         max_seq_len
     """,
+    "tt.quantization.RealisticCNN()": "forward predict _count_parameters input_channels num_classes",
+    "tt.quantization.QuantizedRealisticCNN()": "forward predict",
+    "tt.quantization.ProperINT8Quantizer()": "calibrate_and_quantize_model _quantize_weights",
+    "tt.quantization.INT8Quantizer()": """
+        compute_quantization_params quantize_tensor dequantize_tensor quantize_weights
+    """,
+    "tt.quantization.QuantizedConv2d(3, 4, 3)": "forward quantize_weights weight_quantized weight_scale",
+    "tt.quantization.QuantizedCNN()": "forward predict calibrate_and_quantize is_quantized",
     "tt.pruning.DenseMLP()": "count_parameters count_nonzero_parameters forward predict get_memory_usage_mb",
     "tt.pruning.MagnitudePruner()": """
         analyze_weight_distribution prune_by_magnitude measure_inference_speedup

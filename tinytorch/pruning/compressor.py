@@ -47,7 +47,8 @@ class ModelCompressor:
         dict
             ``layers``, by name: ``type``, ``shape``, ``parameters``, ``natural_sparsity`` (the percentage
             within a tenth of the mean magnitude), ``recommended_sparsity`` (the share whose removal
-            leaves 90 % of the layer's norm: a guess without data, which `sensitivity` replaces by a measurement).
+            leaves 90 % of the layer's norm: a guess without data, where
+            `sensitivity` measures).
             ``total_params``, ``compressible_params``, ``compression_potential`` (their ratio).
         """
         arrays = _arrays("ModelCompressor.analyze_model_for_compression", model_weights)

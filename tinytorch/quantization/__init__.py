@@ -10,11 +10,13 @@ sum is scaled once to the next layer's uint8.
 - `stages.py`: each layer on integers. `static.py`, `convert.py`: from a float model to them.
 - `weights.py`: INT4 weights, and the naive way. `layers.py`: a quantized layer in a Linear's place.
 - `training.py`: training with the rounding in the loop. `sensitivity.py`: which layer suffers.
-- `storage.py`: files. `course.py`: the course's functions.
+- `storage.py`: files. `course.py`: the course's functions. `lecture/`: its models on arrays.
 
 Method: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 Inference", 2018.
 """
+
+from tinytorch.tensor import BYTES_PER_FLOAT32, MB_TO_BYTES
 
 from .convert import quantize
 from .course import (
@@ -25,6 +27,20 @@ from .course import (
     quantize_model,
 )
 from .layers import QuantizedLinear
+from .lecture import (
+    BaselineCNN,
+    EfficientCNN,
+    INT8Quantizer,
+    ProperINT8Quantizer,
+    QuantizationPerformanceAnalyzer,
+    QuantizedCNN,
+    QuantizedConv2d,
+    QuantizedEfficientCNN,
+    QuantizedRealisticCNN,
+    RealisticCNN,
+    analyze_quantization_scaling,
+    test_proper_quantization_performance,
+)
 from .observers import (
     HistogramObserver,
     MinMaxObserver,
@@ -49,31 +65,44 @@ from .weights import (
 )
 
 __all__ = [
+    "BYTES_PER_FLOAT32",
     "BYTES_PER_INT8",
     "EPSILON",
     "INT8_MAX_VALUE",
     "INT8_MIN_VALUE",
     "INT8_RANGE",
+    "MB_TO_BYTES",
+    "BaselineCNN",
     "ConvolutionInt4",
     "ConvolutionInt8",
     "DenseDynamic",
     "DenseInt4",
     "DenseInt8",
     "Dequantized",
+    "EfficientCNN",
     "FakeQuantize",
     "HistogramObserver",
+    "INT8Quantizer",
     "InFloat",
     "LayerSensitivity",
     "MSEObserver",
     "MinMaxObserver",
     "MovingAverageObserver",
     "PercentileObserver",
+    "ProperINT8Quantizer",
+    "QuantizationPerformanceAnalyzer",
     "Quantize",
+    "QuantizedCNN",
+    "QuantizedConv2d",
+    "QuantizedEfficientCNN",
     "QuantizedLinear",
+    "QuantizedRealisticCNN",
     "Quantizer",
+    "RealisticCNN",
     "ResidualInt8",
     "RoundingErrors",
     "Scale",
+    "analyze_quantization_scaling",
     "compare_model_sizes",
     "convert",
     "dequantize_int8",
@@ -91,4 +120,5 @@ __all__ = [
     "rounding_errors",
     "save_quantized",
     "sensitivity",
+    "test_proper_quantization_performance",
 ]

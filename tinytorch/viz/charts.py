@@ -228,23 +228,21 @@ def bars(
     y_scale: str = "linear",
     level: float | None = None,
 ) -> Figure:
-    """Horizontal bars, one group for each name in ``x``, with error bars where there is an interval."""
+    """Horizontal bars, one group for each name in ``x``, with error bars where there is an interval.
+
+    A series may lack some of the names.
+    """
     _checked("bars", series, y_scale)
-    names = list(series[0]["x"])
-    for group in series:
-        if list(group["x"]) != names:
-            raise ValueError(
-                f"bars: every series needs the same names in x, got {names} and {list(group['x'])}"
-            )
+    names = list(dict.fromkeys(name for group in series for name in group["x"]))
     figure, axes = new_figure(height=max(2.2, 0.9 + 0.32 * len(names) * len(series)))
     thickness = 0.75 / len(series)
-    places = np.arange(len(names))
     seconds = y_label == "s"
     for index, (color, group) in enumerate(zip(series_colors(len(series)), series, strict=True)):
         y = np.asarray(group["y"], dtype=float)
         errors = None
         if group.get("low") is not None:
             errors = np.maximum([y - group["low"], np.asarray(group["high"]) - y], 0)
+        places = np.array([names.index(name) for name in group["x"]])
         middle = places + (index - (len(series) - 1) / 2) * thickness
         axes.barh(
             middle, y, thickness, color=color, label=_named(group), xerr=errors, ecolor=ink(),
@@ -263,7 +261,7 @@ def bars(
     if level is not None:
         axes.axvline(level, color=ink(), linewidth=thin())
     axes.set(title=title, xlabel="time" if seconds else y_label, xscale=y_scale)
-    axes.set_yticks(places, names)
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.margins(x=0.14)
