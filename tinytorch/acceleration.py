@@ -85,8 +85,19 @@ class Stage(Protocol):
     def __call__(self, x: Array) -> Array: ...
 
 
+class Weighted:
+    """A stage with a weight, in whatever form, and perhaps a bias."""
+
+    weight: Any
+    bias: Array | None
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
+
 @dataclass(frozen=True)
-class Convolution:
+class Convolution(Weighted):
     """Convolution, bias and activation in one kernel call. weight (O, I, kh, kw), plain or packed."""
 
     weight: Array | kernels.PackedMatrix
@@ -95,10 +106,6 @@ class Convolution:
     padding: tuple[int, int]
     activation: str | None = None
 
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
-
     def __call__(self, x: Array) -> Array:
         return kernels.conv2d(
             x, self.weight, self.bias, stride=self.stride, padding=self.padding, activation=self.activation
@@ -106,16 +113,12 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Weighted):
     """Linear layer, bias and activation in one kernel call. weight (in, out), plain or packed."""
 
     weight: Array | kernels.PackedMatrix
     bias: Array | None
     activation: str | None = None
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         return kernels.linear(x, self.weight, self.bias, activation=self.activation)

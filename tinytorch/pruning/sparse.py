@@ -18,6 +18,7 @@ from ..acceleration import (
     InferenceModel,
     Residual,
     Stage,
+    Weighted,
     flat_layers,
     lower,
     pack_stage,
@@ -37,23 +38,19 @@ TOKENS = 16  # that a language model writes in the race of the whole
 
 
 @dataclass(frozen=True)
-class SparseDense:
+class SparseDense(Weighted):
     """A linear layer that multiplies by its non-zero weights only."""
 
     weight: kernels.SparseMatrix
     bias: Array | None
     activation: str | None
 
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
-
     def __call__(self, x: Array) -> Array:
         return kernels.sparse_linear(x, self.weight, self.bias, activation=self.activation)
 
 
 @dataclass(frozen=True)
-class SparseConvolution:
+class SparseConvolution(Weighted):
     """A convolution that multiplies by its non-zero weights only."""
 
     weight: kernels.SparseMatrix
@@ -62,10 +59,6 @@ class SparseConvolution:
     stride: tuple[int, int]
     padding: tuple[int, int]
     activation: str | None
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         return kernels.sparse_conv2d(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch import kernels
-from tinytorch.acceleration import Convolution, Dense, Pooling, Stage, run_stages
+from tinytorch.acceleration import Convolution, Dense, Pooling, Stage, Weighted, run_stages
 
 from .observers import MinMaxObserver, quantize_weight
 from .scales import Array, Scale
@@ -42,7 +42,7 @@ class Dequantize:
 
 
 @dataclass(frozen=True)
-class ConvolutionInt8:
+class ConvolutionInt8(Weighted):
     """Integers in, integers out; float32 out where `output` is None. bias: float32, one for each channel."""
 
     weight: kernels.PackedInt8
@@ -55,10 +55,6 @@ class ConvolutionInt8:
     max_pool: tuple[int, int] = (1, 1)
     input_layout: str = "NCHW"
     output_layout: str = "NCHW"
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         return kernels.conv2d_int8(
@@ -75,7 +71,7 @@ class ConvolutionInt8:
 
 
 @dataclass(frozen=True)
-class DenseInt8:
+class DenseInt8(Weighted):
     """Integers in, integers out; float32 out where `output` is None. bias: float32, one for each column."""
 
     weight: kernels.PackedInt8
@@ -83,10 +79,6 @@ class DenseInt8:
     activation: str | None
     input: Scale
     output: Scale | None
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         return kernels.linear_int8(
@@ -189,23 +181,19 @@ class InFloat:
 
 
 @dataclass(frozen=True)
-class DenseDynamic:
+class DenseDynamic(Weighted):
     """Float32 in and out, integers between: each row of the input brings its own scale."""
 
     weight: kernels.PackedInt8
     bias: Array | None
     activation: str | None = None
 
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
-
     def __call__(self, x: Array) -> Array:
         return kernels.linear_int8_dynamic(x, self.weight, self.bias, activation=self.activation)
 
 
 @dataclass(frozen=True)
-class ConvolutionDynamic:
+class ConvolutionDynamic(Weighted):
     """Float32 in and out, integers between: the scale is that of the images at hand, all together."""
 
     weight: kernels.PackedInt8
@@ -213,10 +201,6 @@ class ConvolutionDynamic:
     stride: tuple[int, int]
     padding: tuple[int, int]
     activation: str | None
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         observer = MinMaxObserver()

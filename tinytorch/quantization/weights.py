@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinytorch import kernels
-from tinytorch.acceleration import Convolution, Dense, InferenceModel, Stage, lower, map_stages
+from tinytorch.acceleration import Convolution, Dense, InferenceModel, Stage, Weighted, lower, map_stages
 from tinytorch.layers import Layer
 
 from .observers import quantize_weight
@@ -52,16 +52,12 @@ def quantize_naive(model: Layer) -> InferenceModel:
 
 
 @dataclass(frozen=True)
-class DenseInt4:
+class DenseInt4(Weighted):
     """INT4 weights in groups along the inputs; float32 in and out."""
 
     weight: kernels.PackedInt4
     bias: Array | None
     activation: str | None
-
-    @property
-    def nbytes(self) -> int:
-        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
 
     def __call__(self, x: Array) -> Array:
         y = kernels.linear_int4(x, self.weight, self.bias)
